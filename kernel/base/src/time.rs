@@ -1,5 +1,7 @@
 //! Times as the kernel keeps them (nanoseconds in a `u64`) and as programs see them.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 /// Nanoseconds in a second.
 pub const NANOS_PER_SEC: u64 = 1_000_000_000;
 
@@ -8,6 +10,7 @@ pub const USER_HZ: u64 = 100;
 
 /// `struct timespec` with 64-bit fields, as every 64-bit program lays it out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Timespec {
     /// Seconds.
