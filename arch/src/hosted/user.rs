@@ -152,6 +152,14 @@ impl Fpu {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
 
+/// Brings the vector registers to memory if those of the thread that ran last on this CPU are in the CPU only: what
+/// [`Fpu::save`] does, for whoever does not have the thread's `Fpu` at hand. (The state lives behind a
+/// pointer of its own, known to the CPU until the `Fpu` is dropped.) To be called after every poll of a thread's future
+/// that leaves it waiting.
+pub fn leave() -> Result<(), OutOfMemory> {
+    Ok(())
+}
+
 /// Runs the program until its next trap. Restores the vector state if this CPU does not hold it. The
 /// right address space must be active.
 pub fn enter(context: &mut Context, _fpu: &mut Fpu) -> Trap {
