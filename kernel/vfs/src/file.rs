@@ -1,10 +1,16 @@
-//! The open file description (open(2), "Open file descriptions") and what a kind of file does.
+//! What a kind of open file does: pipe ends, sockets, terminals, regular files, directories, ...
+//! ([`crate::description`] is the open file description around it.)
 //!
 //! Operations never wait. One that would have to returns [`Error::WouldBlock`]; whoever called it
 //! waits on [`File::queue`] and calls again. So blocking, non-blocking, poll, select and epoll are the
 //! same few lines above this trait, and no future needs a box.
 
+use crate::clock;
+use crate::inode::{Device, FileType, Inode, Metadata, Sink};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use base::{Credentials, Errno, Error, Events, Result};
+use core::any::Any;
 use executor::WaitQueue;
 use memory::io::{Dst, Src};
 
@@ -26,6 +32,22 @@ pub struct Caller<'a> {
     pub process: u32,
 }
 
+impl<'a> Caller<'a> {
+    /// A caller without flags, and without a process: the kernel itself, or a test.
+    pub const fn kernel(cred: &'a Credentials) -> Caller<'a> {
+        Caller { cred, nonblock: false, append: false, direct: false, thread: 0, process: 0 }
+    }
+}
+
+/// What lseek(2) looks for with SEEK_DATA and SEEK_HOLE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Bytes that have been written.
+    Data,
+    /// A hole, or the end of the file.
+    Hole,
+}
+
 /// A kind of open file: a pipe end, a socket, a terminal, a regular file, ... Every method has a default that gives
 /// the errno of a file that cannot do it.
 pub trait File: Send + Sync {
@@ -36,10 +58,17 @@ pub trait File: Send + Sync {
         Err(Errno::EINVAL.into())
     }
 
-    /// Writes `src` at `pos` and returns the number of bytes taken (with [`Caller::append`], at the
-    /// end of file; [`File::position_after_append`] then tells where that was).
+    /// Writes `src` at `pos` and returns the number of bytes taken. A fault of `src` is treated as in [`File::read`].
     fn write(&self, _caller: &Caller, _pos: u64, _src: &mut Src) -> Result<usize> {
         Err(Errno::EINVAL.into())
+    }
+
+    /// Writes at the end of a seekable file (O_APPEND), in one step with finding the end. Returns the number of bytes and the
+    /// position behind them.
+    fn append(&self, caller: &Caller, src: &mut Src) -> Result<(usize, u64)> {
+        let end = self.size()?;
+        let n = self.write(caller, end, src)?;
+        Ok((n, end + n as u64))
     }
 
     /// What the file is ready for now. Must not wait.
@@ -48,19 +77,79 @@ pub trait File: Send + Sync {
     }
 
     /// Where to wait for a change of [`File::poll`]; woken with the [`Events`] bits that may have become true.
-    /// `None`: always ready.
+    /// `None`: always ready (and refused by epoll_ctl with EPERM).
     fn queue(&self) -> Option<&WaitQueue> {
         None
     }
 
-    /// Whether the file has a position (lseek works, pread and pwrite are allowed).
+    /// Whether the file has a position (lseek works, pread and pwrite are allowed). Never changes.
     fn seekable(&self) -> bool {
         false
+    }
+
+    /// The size that SEEK_END counts from.
+    fn size(&self) -> Result<u64> {
+        Ok(self.metadata().size)
+    }
+
+    /// The first position from `pos` on that lies in `what` (SEEK_DATA, SEEK_HOLE). ENXIO behind the last. Files that do
+    /// not know their holes are all data.
+    fn seek_extent(&self, pos: u64, what: Extent) -> Result<u64> {
+        let size = self.size()?;
+        if pos >= size {
+            return Err(Errno::ENXIO.into());
+        }
+        Ok(if what == Extent::Data { pos } else { size })
+    }
+
+    /// What fstat(2) tells of a file that was not opened by a name. The default is that of an anonymous inode.
+    fn metadata(&self) -> Metadata {
+        Metadata::new(Device::new(0, 0), 1, FileType::None, 0o600, clock::now())
+    }
+
+    /// The inode to open again through /proc/PID/fd/N, for files that have one without a name (pipes).
+    fn inode(&self) -> Option<Arc<dyn Inode>> {
+        None
+    }
+
+    /// What /proc/PID/fd/N shows of a file that was not opened by a name: "anon_inode:[eventfd]", "socket:[12]".
+    fn label(&self) -> Vec<u8> {
+        b"anon_inode:[file]".to_vec()
+    }
+
+    /// The lines that this kind of file adds to /proc/PID/fdinfo/N.
+    fn show_info(&self, _out: &mut dyn core::fmt::Write) -> core::fmt::Result {
+        Ok(())
+    }
+
+    /// Hands the entries of a directory from position `pos` on to `sink`; gives the position to go on from. ENOTDIR.
+    fn readdir(&self, _caller: &Caller, _pos: u64, _sink: &mut Sink) -> Result<u64> {
+        Err(Errno::ENOTDIR.into())
+    }
+
+    /// fsync(2) and fdatasync(2). EINVAL for files that cannot.
+    fn sync(&self, _data_only: bool) -> Result<()> {
+        Err(Errno::EINVAL.into())
+    }
+
+    /// fallocate(2) with its FALLOC_FL_ mode. ENODEV for files that are not regular.
+    fn fallocate(&self, _mode: u32, _offset: u64, _len: u64) -> Result<()> {
+        Err(Errno::ENODEV.into())
+    }
+
+    /// What mmap(2) maps. ENODEV for files that cannot be mapped.
+    fn mmap(&self) -> Result<Arc<dyn memory::Object>> {
+        Err(Errno::ENODEV.into())
     }
 
     /// ioctl(2). `arg` is the third argument as given; pointers in it are user addresses. The default is ENOTTY.
     fn ioctl(&self, _caller: &Caller, _request: u32, _arg: usize) -> Result<usize> {
         Err(Errno::ENOTTY.into())
+    }
+
+    /// This file as itself, for calls that need a certain kind (epoll_ctl, socket calls, F_SETPIPE_SZ).
+    fn as_any(&self) -> Option<&dyn Any> {
+        None
     }
 
     /// The last reference to the description is gone.

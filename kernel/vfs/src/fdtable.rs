@@ -1,0 +1,410 @@
+//! The descriptor table of a process (`CLONE_FILES` shares one).
+//!
+//! One spin lock protects the table. Looking a descriptor up is lock, index, clone, unlock. The lowest free number is
+//! found through two levels of bitmap words, from a hint below which nothing is free.
+//! Descriptions are dropped outside the lock.
+
+use crate::description::Description;
+use crate::{locks, ranks};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use base::{Errno, Result};
+use core::ops::RangeInclusive;
+use core::sync::atomic::{AtomicBool, Ordering};
+use executor::spin::SpinLock;
+
+/// The largest value that RLIMIT_NOFILE may have (/proc/sys/fs/nr_open).
+pub const NR_OPEN: u32 = 1 << 20;
+
+const WORD: usize = u64::BITS as usize;
+
+/// A descriptor table.
+pub struct FdTable {
+    slots: SpinLock<Slots>,
+    /// Whether a record lock was ever taken through this table: closing then looks for some to release.
+    record_locks: AtomicBool,
+}
+
+#[derive(Default)]
+struct Slots {
+    /// By number. A number in use without a description is reserved.
+    open: Vec<Option<Arc<Description>>>,
+    /// A bit for each number in use.
+    used: Vec<u64>,
+    /// A bit for each word of `used` that has no zero.
+    full: Vec<u64>,
+    /// A bit for each number that execve closes.
+    cloexec: Vec<u64>,
+    /// Nothing below is free.
+    hint: usize,
+}
+
+impl Slots {
+    /// The lowest free number from `min` on; the end of the table if there is none in it.
+    fn lowest_free(&self, min: usize) -> usize {
+        let start = min.max(self.hint);
+        let (mut word, bit) = (start / WORD, start % WORD);
+        if let Some(used) = self.used.get(word) {
+            let free = !used & (!0 << bit);
+            if free != 0 {
+                return word * WORD + free.trailing_zeros() as usize;
+            }
+            word += 1;
+        } else {
+            return start;
+        }
+        let mut group = word / WORD;
+        let mut mask = !0u64 << (word % WORD);
+        while let Some(full) = self.full.get(group) {
+            let free = !full & mask;
+            if free != 0 {
+                let word = group * WORD + free.trailing_zeros() as usize;
+                return match self.used.get(word) {
+                    Some(used) => word * WORD + (!used).trailing_zeros() as usize,
+                    None => self.used.len() * WORD,
+                };
+            }
+            mask = !0;
+            group += 1;
+        }
+        self.used.len() * WORD
+    }
+
+    /// Makes room for number `fd`. ENOMEM.
+    fn grow(&mut self, fd: usize) -> Result<()> {
+        if fd < self.open.len() {
+            return Ok(());
+        }
+        let len = (fd + 1).next_multiple_of(WORD).max(self.open.len().saturating_mul(2)).min(NR_OPEN as usize);
+        let words = len / WORD;
+        let groups = words.div_ceil(WORD);
+        self.open.try_reserve_exact(len - self.open.len()).map_err(|_| Errno::ENOMEM)?;
+        self.used.try_reserve_exact(words - self.used.len()).map_err(|_| Errno::ENOMEM)?;
+        self.cloexec.try_reserve_exact(words - self.cloexec.len()).map_err(|_| Errno::ENOMEM)?;
+        self.full.try_reserve_exact(groups - self.full.len()).map_err(|_| Errno::ENOMEM)?;
+        self.open.resize(len, None);
+        self.used.resize(words, 0);
+        self.cloexec.resize(words, 0);
+        self.full.resize(groups, 0);
+        Ok(())
+    }
+
+    fn is_used(&self, fd: usize) -> bool {
+        self.used.get(fd / WORD).is_some_and(|word| word >> (fd % WORD) & 1 != 0)
+    }
+
+    /// Marks `fd`, for which there is room, as in use.
+    fn mark(&mut self, fd: usize, cloexec: bool) {
+        let (word, bit) = (fd / WORD, 1u64 << (fd % WORD));
+        self.used[word] |= bit;
+        if self.used[word] == !0 {
+            self.full[word / WORD] |= 1 << (word % WORD);
+        }
+        self.set_cloexec(fd, cloexec);
+    }
+
+    fn set_cloexec(&mut self, fd: usize, on: bool) {
+        let (word, bit) = (fd / WORD, 1u64 << (fd % WORD));
+        if on {
+            self.cloexec[word] |= bit;
+        } else {
+            self.cloexec[word] &= !bit;
+        }
+    }
+
+    /// Frees `fd`; gives what was open there.
+    fn clear(&mut self, fd: usize) -> Option<Arc<Description>> {
+        let (word, bit) = (fd / WORD, 1u64 << (fd % WORD));
+        self.used[word] &= !bit;
+        self.cloexec[word] &= !bit;
+        self.full[word / WORD] &= !(1 << (word % WORD));
+        self.hint = self.hint.min(fd);
+        self.open[fd].take()
+    }
+
+    fn take_lowest(&mut self, min: usize, limit: usize, cloexec: bool) -> Result<usize> {
+        let fd = self.lowest_free(min);
+        if fd >= limit.min(NR_OPEN as usize) {
+            return Err(Errno::EMFILE.into());
+        }
+        self.grow(fd)?;
+        self.mark(fd, cloexec);
+        if min <= self.hint {
+            self.hint = fd + 1;
+        }
+        Ok(fd)
+    }
+}
+
+impl Default for FdTable {
+    fn default() -> FdTable {
+        FdTable::new()
+    }
+}
+
+impl FdTable {
+    /// An empty table.
+    pub fn new() -> FdTable {
+        FdTable { slots: SpinLock::new(ranks::FD_TABLE, Slots::default()), record_locks: AtomicBool::new(false) }
+    }
+
+    /// What is open as `fd`. EBADF.
+    #[inline]
+    pub fn get(&self, fd: u32) -> Result<Arc<Description>> {
+        let slots = self.slots.lock();
+        match slots.open.get(fd as usize) {
+            Some(Some(description)) => Ok(description.clone()),
+            _ => Err(Errno::EBADF.into()),
+        }
+    }
+
+    /// Opens `description` as the lowest free number that is at least `min` and below `limit` (RLIMIT_NOFILE). EMFILE, ENOMEM.
+    pub fn open_from(&self, description: Arc<Description>, min: u32, limit: u64, cloexec: bool) -> Result<u32> {
+        let mut slots = self.slots.lock();
+        match slots.take_lowest(min as usize, limit_of(limit), cloexec) {
+            Ok(fd) => {
+                slots.open[fd] = Some(description);
+                Ok(fd as u32)
+            }
+            Err(error) => {
+                drop(slots);
+                drop(description);
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens `description` as the lowest free number below `limit`.
+    pub fn open(&self, description: Arc<Description>, limit: u64, cloexec: bool) -> Result<u32> {
+        self.open_from(description, 0, limit, cloexec)
+    }
+
+    /// Takes the lowest free number without opening anything there yet, so that a call that cannot be undone does not
+    /// fail afterwards. [`FdTable::fill`] or [`FdTable::release`] must follow.
+    pub fn reserve(&self, limit: u64, cloexec: bool) -> Result<u32> {
+        self.slots.lock().take_lowest(0, limit_of(limit), cloexec).map(|fd| fd as u32)
+    }
+
+    /// Opens `description` as the reserved number `fd`.
+    pub fn fill(&self, fd: u32, description: Arc<Description>) {
+        let mut slots = self.slots.lock();
+        let old = match slots.open.get_mut(fd as usize) {
+            Some(slot) => slot.replace(description),
+            None => Some(description),
+        };
+        drop(slots);
+        drop(old);
+    }
+
+    /// Gives the reserved number `fd` back.
+    pub fn release(&self, fd: u32) {
+        let mut slots = self.slots.lock();
+        let reserved = slots.is_used(fd as usize) && slots.open[fd as usize].is_none();
+        let old = if reserved { slots.clear(fd as usize) } else { None };
+        drop(slots);
+        drop(old);
+    }
+
+    /// dup2(2), dup3(2) for different numbers: opens what `from` is as `to`, closing what was there.
+    /// EBADF (`from`, or `to` not below `limit`), EBUSY (`to` is about to be opened), ENOMEM.
+    pub fn dup_to(&self, from: u32, to: u32, limit: u64, cloexec: bool) -> Result<u32> {
+        let at = to as usize;
+        if at >= limit_of(limit) {
+            return Err(Errno::EBADF.into());
+        }
+        let mut slots = self.slots.lock();
+        let Some(Some(description)) = slots.open.get(from as usize) else { return Err(Errno::EBADF.into()) };
+        let description = description.clone();
+        let outcome = slots.grow(at).and_then(|()| {
+            if slots.is_used(at) && slots.open[at].is_none() { Err(Errno::EBUSY.into()) } else { Ok(()) }
+        });
+        if let Err(error) = outcome {
+            drop(slots);
+            return Err(error);
+        }
+        slots.mark(at, cloexec);
+        let old = slots.open[at].replace(description);
+        drop(slots);
+        if let Some(old) = old {
+            self.closed(old);
+        }
+        Ok(to)
+    }
+
+    /// F_DUPFD, and dup(2) with `min` 0. EBADF, EINVAL (`min` not below `limit`), EMFILE.
+    pub fn dup_from(&self, from: u32, min: u32, limit: u64, cloexec: bool) -> Result<u32> {
+        let description = self.get(from)?;
+        if min as usize >= limit_of(limit) {
+            return Err(Errno::EINVAL.into());
+        }
+        self.open_from(description, min, limit, cloexec)
+    }
+
+    /// close(2). EBADF.
+    pub fn close(&self, fd: u32) -> Result<()> {
+        let mut slots = self.slots.lock();
+        if !matches!(slots.open.get(fd as usize), Some(Some(_))) {
+            return Err(Errno::EBADF.into());
+        }
+        let old = slots.clear(fd as usize);
+        drop(slots);
+        if let Some(old) = old {
+            self.closed(old);
+        }
+        Ok(())
+    }
+
+    /// close_range(2) without its flags: closes every number in `range`.
+    pub fn close_range(&self, range: RangeInclusive<u32>) {
+        let (mut fd, last) = (*range.start() as usize, *range.end() as usize);
+        loop {
+            let closed = {
+                let mut slots = self.slots.lock();
+                let end = slots.open.len().min(last.saturating_add(1));
+                let Some(found) = (fd..end).find(|fd| slots.open[*fd].is_some()) else { return };
+                fd = found + 1;
+                slots.clear(found)
+            };
+            if let Some(closed) = closed {
+                self.closed(closed);
+            }
+        }
+    }
+
+    /// Whether execve closes `fd` (F_GETFD). EBADF.
+    pub fn cloexec(&self, fd: u32) -> Result<bool> {
+        let slots = self.slots.lock();
+        match slots.open.get(fd as usize) {
+            Some(Some(_)) => Ok(slots.cloexec[fd as usize / WORD] >> (fd as usize % WORD) & 1 != 0),
+            _ => Err(Errno::EBADF.into()),
+        }
+    }
+
+    /// Sets whether execve closes `fd` (F_SETFD, FIOCLEX). EBADF.
+    pub fn set_cloexec(&self, fd: u32, on: bool) -> Result<()> {
+        let mut slots = self.slots.lock();
+        match slots.open.get(fd as usize) {
+            Some(Some(_)) => {
+                slots.set_cloexec(fd as usize, on);
+                Ok(())
+            }
+            _ => Err(Errno::EBADF.into()),
+        }
+    }
+
+    /// Makes execve close every number in `range` that is open (CLOSE_RANGE_CLOEXEC).
+    pub fn set_cloexec_range(&self, range: RangeInclusive<u32>) {
+        let mut slots = self.slots.lock();
+        let end = slots.open.len().min((*range.end() as usize).saturating_add(1));
+        for fd in *range.start() as usize..end {
+            if slots.is_used(fd) {
+                slots.set_cloexec(fd, true);
+            }
+        }
+    }
+
+    /// Closes what execve closes.
+    pub fn close_on_exec(&self) {
+        let mut word = 0;
+        loop {
+            let closed = {
+                let mut slots = self.slots.lock();
+                loop {
+                    match slots.cloexec.get(word).copied() {
+                        None => return,
+                        Some(0) => word += 1,
+                        Some(bits) => {
+                            let fd = word * WORD + bits.trailing_zeros() as usize;
+                            break slots.clear(fd);
+                        }
+                    }
+                }
+            };
+            if let Some(closed) = closed {
+                self.closed(closed);
+            }
+        }
+    }
+
+    /// A copy, for a child without `CLONE_FILES`. ENOMEM.
+    pub fn fork(&self) -> Result<FdTable> {
+        let copy = FdTable::new();
+        let slots = self.slots.lock();
+        let last = slots.used.iter().rposition(|word| *word != 0);
+        if let Some(last) = last {
+            let mut new = Slots::default();
+            if let Err(error) = new.grow(last * WORD + WORD - 1) {
+                drop(slots);
+                return Err(error);
+            }
+            for word in 0..=last {
+                let mut bits = slots.used[word];
+                while bits != 0 {
+                    let fd = word * WORD + bits.trailing_zeros() as usize;
+                    bits &= bits - 1;
+                    // A number that is only reserved belongs to a call of the parent's.
+                    if let Some(description) = &slots.open[fd] {
+                        new.open[fd] = Some(description.clone());
+                        new.mark(fd, slots.cloexec[word] >> (fd % WORD) & 1 != 0);
+                    }
+                }
+            }
+            let mut copy_slots = FdTable { slots: SpinLock::new(ranks::FD_TABLE, new), ..copy };
+            copy_slots.slots.get_mut().hint = 0;
+            return Ok(copy_slots);
+        }
+        drop(slots);
+        Ok(copy)
+    }
+
+    /// Calls `f` with every open number from `from` on, until it says false. For /proc/PID/fd. `f` runs without the
+    /// lock.
+    pub fn each(&self, from: u32, mut f: impl FnMut(u32, &Arc<Description>) -> bool) {
+        let mut fd = from as usize;
+        loop {
+            let found = {
+                let slots = self.slots.lock();
+                (fd..slots.open.len()).find_map(|fd| slots.open[fd].clone().map(|description| (fd, description)))
+            };
+            let Some((at, description)) = found else { return };
+            if !f(at as u32, &description) {
+                return;
+            }
+            fd = at + 1;
+        }
+    }
+
+    /// How many numbers the table has room for (FDSize in /proc/PID/status).
+    pub fn capacity(&self) -> usize {
+        self.slots.lock().open.len()
+    }
+
+    /// This table as the owner of record locks.
+    pub fn lock_owner(&self) -> locks::OwnerKey {
+        locks::OwnerKey::table(self)
+    }
+
+    /// A record lock is about to be taken for this table.
+    pub fn note_record_lock(&self) {
+        self.record_locks.store(true, Ordering::Relaxed);
+    }
+
+    /// A number that led to `description` is closed: its process's record locks on the file go (fcntl(2)), whatever
+    /// other descriptors there are.
+    fn closed(&self, description: Arc<Description>) {
+        if self.record_locks.load(Ordering::Relaxed) {
+            locks::release_records(&description, self.lock_owner());
+        }
+        drop(description);
+    }
+}
+
+impl Drop for FdTable {
+    fn drop(&mut self) {
+        self.close_range(0..=u32::MAX);
+    }
+}
+
+fn limit_of(limit: u64) -> usize {
+    limit.min(u64::from(NR_OPEN)) as usize
+}

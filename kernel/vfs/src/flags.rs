@@ -1,0 +1,61 @@
+//! The flags of open(2) and fcntl(2), as the architecture numbers them.
+
+use bitflags::bitflags;
+use linux_raw_sys::general as raw;
+
+bitflags! {
+    /// What open(2) takes and F_GETFL tells. The access mode is in the lowest two bits.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+    #[allow(missing_docs, reason = "open(2) documents them")]
+    pub struct OpenFlags: u32 {
+        const WRONLY = raw::O_WRONLY;
+        const RDWR = raw::O_RDWR;
+        const CREAT = raw::O_CREAT;
+        const EXCL = raw::O_EXCL;
+        const NOCTTY = raw::O_NOCTTY;
+        const TRUNC = raw::O_TRUNC;
+        const APPEND = raw::O_APPEND;
+        const NONBLOCK = raw::O_NONBLOCK;
+        const DSYNC = raw::O_DSYNC;
+        const SYNC = raw::O_SYNC;
+        const ASYNC = raw::FASYNC;
+        const DIRECT = raw::O_DIRECT;
+        const LARGEFILE = raw::O_LARGEFILE;
+        const DIRECTORY = raw::O_DIRECTORY;
+        const NOFOLLOW = raw::O_NOFOLLOW;
+        const NOATIME = raw::O_NOATIME;
+        const CLOEXEC = raw::O_CLOEXEC;
+        const PATH = raw::O_PATH;
+        const TMPFILE = raw::O_TMPFILE;
+    }
+}
+
+impl OpenFlags {
+    /// What fcntl(F_SETFL) can change.
+    pub const SETTABLE: OpenFlags =
+        OpenFlags::APPEND.union(OpenFlags::NONBLOCK).union(OpenFlags::ASYNC).union(OpenFlags::DIRECT).union(OpenFlags::NOATIME);
+
+    /// The status flags that an open file keeps (the others only steer the opening).
+    pub const KEPT: OpenFlags = OpenFlags::SETTABLE
+        .union(OpenFlags::DSYNC)
+        .union(OpenFlags::SYNC)
+        .union(OpenFlags::PATH)
+        .union(OpenFlags::LARGEFILE)
+        .union(OpenFlags::DIRECTORY)
+        .union(OpenFlags::NOFOLLOW);
+
+    /// Whether the access mode allows reading. (Mode 3 allows neither read nor write, only ioctl.)
+    pub const fn readable(self) -> bool {
+        matches!(self.bits() & raw::O_ACCMODE, raw::O_RDONLY | raw::O_RDWR) && !self.contains(OpenFlags::PATH)
+    }
+
+    /// Whether the access mode allows writing.
+    pub const fn writable(self) -> bool {
+        matches!(self.bits() & raw::O_ACCMODE, raw::O_WRONLY | raw::O_RDWR) && !self.contains(OpenFlags::PATH)
+    }
+
+    /// The access mode alone.
+    pub const fn access_mode(self) -> u32 {
+        self.bits() & raw::O_ACCMODE
+    }
+}

@@ -1,0 +1,39 @@
+//! The lock order of this crate. A CPU takes these locks in rising rank only.
+//!
+//! Address-space locks rank below all of these (a fault reaches into a file's pages), the frame
+//! allocator's and the executor's above.
+
+use executor::spin::Rank;
+
+/// A descriptor table's slots.
+pub const FD_TABLE: Rank = Rank::new(100, "descriptor table");
+/// A process's root and current directory.
+pub const FS_CONTEXT: Rank = Rank::new(102, "root and current directory");
+/// The position of an open file description; held across the read or write that moves it.
+pub const POSITION: Rank = Rank::new(104, "file position");
+/// Serialises renames between directories.
+pub const RENAME: Rank = Rank::new(106, "rename");
+/// The cached names of a directory; held across the change of the directory itself.
+pub const CHILDREN: Rank = Rank::new(108, "directory entries");
+/// A dentry's parent and name.
+pub const PLACE: Rank = Rank::new(110, "dentry place");
+/// What is mounted on a mount.
+pub const MOUNT: Rank = Rank::new(112, "mount");
+/// The directories of one tmpfs.
+pub const NAMES: Rank = Rank::new(114, "tmpfs names");
+/// The attributes of an inode.
+pub const INODE: Rank = Rank::new(116, "inode");
+/// The page tree of a file.
+pub const PAGES: Rank = Rank::new(118, "file pages");
+/// File locks of one inode.
+pub const LOCKS: Rank = Rank::new(120, "file locks");
+/// Who waits for whose record lock.
+pub const LOCK_WAITERS: Rank = Rank::new(121, "record lock waiters");
+/// A pipe, an eventfd, a timerfd.
+pub const PIPE: Rank = Rank::new(124, "pipe");
+/// The owner that a description signals.
+pub const OWNER: Rank = Rank::new(128, "file owner");
+/// The registry of devices.
+pub const DEVICES: Rank = Rank::new(130, "devices");
+/// The mount of anonymous files.
+pub const ANONYMOUS: Rank = Rank::new(101, "anonymous mount");
