@@ -1,1 +1,69 @@
+//! The per-CPU executor: run queues, tasks, wakers, timers, wait queues and locks.
 #![cfg_attr(target_os = "none", no_std)]
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+extern crate alloc;
+
+mod budget;
+mod completion;
+mod inbox;
+mod list;
+mod lock;
+mod platform;
+pub mod spin;
+mod sync;
+mod wait;
+
+// The scheduler's state is static (loom's atomics cannot be), so the models
+// exercise its parts: the inbox, the idle handshake and the wait queue.
+#[cfg(not(loom))]
+mod calendar;
+#[cfg(not(loom))]
+mod cpu;
+#[cfg(not(loom))]
+mod current;
+#[cfg(not(loom))]
+mod fifo;
+mod idle;
+#[cfg(not(loom))]
+pub mod machine;
+#[cfg(not(loom))]
+mod ring;
+#[cfg(not(loom))]
+mod runqueue;
+#[cfg(not(loom))]
+mod sched;
+#[cfg(not(loom))]
+mod task;
+#[cfg(not(loom))]
+mod heap;
+#[cfg(not(loom))]
+mod timer;
+mod yields;
+
+pub use budget::Budget;
+pub use completion::{Completion, Event};
+pub use lock::{Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
+pub use platform::Platform;
+#[doc(hidden)]
+pub use platform::hooks as __hooks;
+pub use wait::{ALL, Observer, ObserverId, Wait, WaitQueue};
+pub use yields::{YieldNow, yield_now};
+
+#[cfg(not(loom))]
+pub use cpu::{
+    Step, account, current_cpu_time, enter_idle, has_work, leave_idle, need_resched, next_deadline,
+    run_next, slice_end, start,
+};
+#[cfg(not(loom))]
+pub use sched::{Class, RtPolicy, SchedParams};
+#[cfg(not(loom))]
+pub use task::{Task, spawn};
+#[cfg(not(loom))]
+pub use timer::{Elapsed, Expire, Sleep, Timeout, Timer, fire_timers, sleep_until, timeout_at};
+#[cfg(not(loom))]
+pub use yields::{Preempt, preempt};
+
+/// The largest number of CPUs that the executor serves.
+pub const MAX_CPUS: usize = 64;

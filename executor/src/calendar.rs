@@ -1,0 +1,95 @@
+//! The fair part of a run queue: a calendar of virtual deadlines.
+//!
+//! Virtual time is divided into buckets, of which the next 256 are kept in a ring, each a FIFO. A
+//! task is put `offset(nice)` buckets after the present one and the first non-empty bucket goes
+//! next; the present moves there. In steady state a task so has a turn every `offset` buckets,
+//! which makes its share inverse to its offset, and tasks of equal nice go in FIFO order. A sleeper
+//! earns no credit. All operations are O(1).
+
+use crate::fifo::{Fifo, Ready};
+use crate::sched::{BUCKETS, Entity};
+
+const WORDS: usize = BUCKETS / 64;
+
+pub(crate) struct Calendar {
+    /// The bucket of the present.
+    now: usize,
+    /// Which buckets are not empty.
+    filled: [u64; WORDS],
+    buckets: [Fifo; BUCKETS],
+}
+
+impl Calendar {
+    pub const fn new() -> Calendar {
+        Calendar { now: 0, filled: [0; WORDS], buckets: [const { Fifo::new() }; BUCKETS] }
+    }
+
+    #[inline]
+    pub fn push(&mut self, task: Ready, offset: u64) {
+        let bucket = (self.now + offset as usize) % BUCKETS;
+        self.buckets[bucket].push_back(task);
+        self.filled[bucket / 64] |= 1 << (bucket % 64);
+    }
+
+    /// Before everything else.
+    #[inline]
+    pub fn push_first(&mut self, task: Ready) {
+        self.buckets[self.now].push_front(task);
+        self.filled[self.now / 64] |= 1 << (self.now % 64);
+    }
+
+    /// The first non-empty bucket at or after the present.
+    #[inline]
+    fn first(&self, from: usize) -> Option<usize> {
+        let word = from / 64;
+        let here = self.filled[word] >> (from % 64);
+        if here != 0 {
+            return Some(from + here.trailing_zeros() as usize);
+        }
+        // The last round is the start of the first word again, behind the present.
+        for step in 1..=WORDS {
+            let word = (word + step) % WORDS;
+            if self.filled[word] != 0 {
+                return Some(word * 64 + self.filled[word].trailing_zeros() as usize);
+            }
+        }
+        None
+    }
+
+    #[inline]
+    pub fn pop(&mut self) -> Option<Ready> {
+        let bucket = self.first(self.now)?;
+        self.now = bucket;
+        let task = self.buckets[bucket].pop_front();
+        self.tidy(bucket);
+        task
+    }
+
+    #[inline]
+    fn tidy(&mut self, bucket: usize) {
+        if self.buckets[bucket].is_empty() {
+            self.filled[bucket / 64] &= !(1 << (bucket % 64));
+        }
+    }
+
+    /// Takes out the next task that `wanted` accepts, without moving the present. Looks at a bounded
+    /// number of tasks, since the run queue is locked.
+    pub fn take(&mut self, wanted: impl Fn(&Entity) -> bool) -> Option<Ready> {
+        let mut looks = 64;
+        let mut from = self.now;
+        let mut left = BUCKETS;
+        while let Some(bucket) = self.first(from) {
+            if let Some(task) = self.buckets[bucket].take_first(&mut looks, &wanted) {
+                self.tidy(bucket);
+                return Some(task);
+            }
+            let step = (bucket + BUCKETS - from) % BUCKETS + 1;
+            if looks == 0 || step >= left {
+                return None;
+            }
+            left -= step;
+            from = (bucket + 1) % BUCKETS;
+        }
+        None
+    }
+}

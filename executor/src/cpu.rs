@@ -1,0 +1,447 @@
+//! One CPU's part of the scheduler: choosing, running, waking, stealing, idling.
+//!
+//! What is here is called by the kernel's main loop on each CPU and by wakers on any CPU.
+//! `queue` is behind a short spin lock that its own CPU takes uncontended; thieves only try it.
+//! `ready` and `top` repeat what is in the queue for those who only look, and change under
+//! its lock. `level` and `inbox` are the meeting points with wakers (see `idle` and `inbox`).
+//! The rest is written by its own CPU alone.
+
+use crate::current::Current;
+use crate::fifo::{Fifo, Ready};
+use crate::idle::Level;
+use crate::inbox::{Inbox, Overflow};
+use crate::machine::{self, Machine};
+use crate::platform;
+use crate::ring::LateRing;
+use crate::runqueue::{Place, RunQueue};
+use crate::sched::{Entity, LEVEL_FAIR, LEVEL_NONE, LEVEL_RT};
+use crate::spin::{Rank, SpinGuard, SpinLock};
+use crate::timer::Timers;
+use async_task::ScheduleInfo;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, Ordering::Relaxed};
+
+/// After how long in user mode a task that its waker left in the wake slot is offered to idle CPUs.
+const SLOT_PATIENCE: u64 = 50_000;
+const NEVER: u64 = u64::MAX;
+
+impl Overflow<Ready> for Fifo {
+    fn push(&mut self, task: Ready) {
+        self.push_back(task);
+    }
+    fn pop(&mut self) -> Option<Ready> {
+        self.pop_front()
+    }
+}
+
+/// One CPU.
+#[repr(align(128))]
+pub(crate) struct Cpu {
+    queue: SpinLock<RunQueue>,
+    ready: AtomicU32,
+    top: AtomicU32,
+    /// When the running task's slice ends, in ns.
+    slice_end: AtomicU64,
+    /// Up to when run time has been charged, in ns.
+    charged: AtomicU64,
+    /// Whether `charged` is from before an idle time.
+    stale: AtomicBool,
+    /// When the wake slot is offered to idle CPUs, in ns.
+    offer_at: AtomicU64,
+    current: Current,
+    pub(crate) timers: Timers,
+    level: Level,
+    /// Whether the CPU's timer is set for the end of the slice.
+    ticking: AtomicBool,
+    inbox: Inbox<LateRing, Fifo>,
+}
+
+impl Cpu {
+    pub(crate) const fn new() -> Cpu {
+        Cpu {
+            queue: SpinLock::new(Rank::RUN_QUEUE, RunQueue::new()),
+            ready: AtomicU32::new(0),
+            top: AtomicU32::new(LEVEL_NONE),
+            slice_end: AtomicU64::new(0),
+            charged: AtomicU64::new(0),
+            stale: AtomicBool::new(true),
+            offer_at: AtomicU64::new(NEVER),
+            current: Current::new(),
+            timers: Timers::new(),
+            level: Level::new(LEVEL_NONE),
+            ticking: AtomicBool::new(false),
+            inbox: Inbox::new(LateRing::new(), Fifo::new()),
+        }
+    }
+
+    /// Repeats the queue's length and level for those who only look.
+    #[inline]
+    fn publish(&self, queue: &SpinGuard<'_, RunQueue>) {
+        self.ready.store(queue.len(), Relaxed);
+        self.top.store(queue.top(), Relaxed);
+    }
+
+    /// Queues a task; how many wait now.
+    #[inline]
+    fn push(&self, task: Ready, place: Place) -> u32 {
+        let mut queue = self.queue.lock();
+        queue.push(task, place);
+        self.publish(&queue);
+        queue.len()
+    }
+
+    fn drain(&self, machine: &Machine, me: usize) {
+        let mut ready = 0;
+        self.inbox.drain(|task: Ready| ready = self.push(task, Place::Tail));
+        if ready > 1 {
+            offer(machine, me, u64::MAX);
+        }
+    }
+}
+
+/// What [`run_next`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It polled a task.
+    Ran,
+    /// There was nothing to run here or to steal.
+    Idle,
+}
+
+#[inline(always)]
+fn this() -> (&'static Machine, usize, &'static Cpu) {
+    let machine = machine::get();
+    let me = platform::cpu_id();
+    (machine, me, &machine.cpus[me])
+}
+
+/// Opens this CPU to tasks from others. Each CPU calls it once, before its main loop; allocates.
+///
+/// ```
+/// # executor::hosted_platform!();
+/// # fn main() {
+/// executor::start();
+/// # }
+/// ```
+pub fn start() {
+    let (machine, me, cpu) = this();
+    cpu.inbox.ring().open();
+    machine.online.fetch_or(1 << me, Ordering::SeqCst);
+}
+
+/// Polls the next task of this CPU, or one stolen from another. Not to be called from a poll.
+///
+/// The main loop of a CPU, which halts with the interrupt that ends the halt still masked until then:
+///
+/// ```no_run
+/// # executor::hosted_platform!();
+/// # fn main() {
+/// # fn halt_until(_deadline: Option<u64>) {}
+/// # fn now() -> u64 { 0 }
+/// executor::start();
+/// loop {
+///     executor::fire_timers(now());
+///     if executor::run_next() == executor::Step::Idle && executor::enter_idle() {
+///         halt_until(executor::next_deadline());
+///         executor::leave_idle();
+///     }
+/// }
+/// # }
+/// ```
+#[inline]
+pub fn run_next() -> Step {
+    let (machine, me, cpu) = this();
+    loop {
+        if cpu.inbox.pending() {
+            cpu.drain(machine, me);
+        }
+        let picked = {
+            let mut queue = cpu.queue.lock();
+            let picked = queue.pop();
+            cpu.publish(&queue);
+            picked
+        };
+        let Some((task, from_slot)) = picked.or_else(|| steal(machine, me).map(|task| (task, false))) else {
+            cpu.stale.store(true, Relaxed);
+            return Step::Idle;
+        };
+        if !task.metadata().allows(me) && elsewhere(machine, task.metadata()) {
+            route(machine, me, task);
+            continue;
+        }
+        cpu.poll(me, task, from_slot);
+        return Step::Ran;
+    }
+}
+
+impl Cpu {
+    #[inline]
+    fn poll(&self, me: usize, task: Ready, from_slot: bool) {
+        let entity = task.metadata();
+        let class = entity.class();
+        entity.set_home(me);
+        if self.stale.load(Relaxed) {
+            self.stale.store(false, Relaxed);
+            self.charged.store(platform::now(), Relaxed);
+        }
+        // A task from the wake slot runs on its waker's slice, so that a pair has no more than one.
+        let now = self.charged.load(Relaxed);
+        if !from_slot || now >= self.slice_end.load(Relaxed) {
+            self.slice_end.store(now.saturating_add(class.slice()), Relaxed);
+        }
+        self.offer_at.store(NEVER, Relaxed);
+        self.level.set(class.level());
+        self.current.run(task);
+        crate::spin::assert_no_locks_held();
+    }
+}
+
+/// Whether this CPU has something to run: in its queue or on the way there.
+#[inline]
+pub fn has_work() -> bool {
+    let (_, _, cpu) = this();
+    cpu.ready.load(Relaxed) > 0 || cpu.inbox.pending()
+}
+
+/// Whether the running task should [`preempt`](crate::preempt) itself: something of a higher class waits, or
+/// its slice is used up and an equal waits. The kernel asks on the way to user mode.
+#[inline]
+pub fn need_resched() -> bool {
+    let (machine, me, cpu) = this();
+    if cpu.inbox.pending() {
+        cpu.drain(machine, me);
+    }
+    cpu.ready.load(Relaxed) > 0 && cpu.outranked(machine, me)
+}
+
+impl Cpu {
+    fn outranked(&self, machine: &Machine, me: usize) -> bool {
+        let (top, level) = (self.top.load(Relaxed), self.level.get());
+        if top > level {
+            return true;
+        }
+        let now = platform::now();
+        if now >= self.offer_at.load(Relaxed) {
+            self.offer_at.store(NEVER, Relaxed);
+            let mut queue = self.queue.lock();
+            queue.flush_slot();
+            self.publish(&queue);
+            drop(queue);
+            offer(machine, me, u64::MAX);
+        }
+        if now < self.slice_end.load(Relaxed) {
+            return false;
+        }
+        if top == level || level <= LEVEL_FAIR {
+            return true;
+        }
+        // Only lower ones wait: another slice, so that the tick does not come back at once.
+        let slice = self.current.with(|entity| entity.class().slice()).unwrap_or(0);
+        self.slice_end.store(now.saturating_add(slice), Relaxed);
+        false
+    }
+}
+
+/// When the running task's slice ends, in ns.
+pub fn slice_end() -> u64 {
+    this().2.slice_end.load(Relaxed)
+}
+
+/// When this CPU must next be interrupted, in ns: its first timer, or the end of the slice if
+/// others wait. None: not at all. The kernel asks on the way to user mode and to the halt, after
+/// [`need_resched`].
+#[inline]
+pub fn next_deadline() -> Option<u64> {
+    let (machine, me, cpu) = this();
+    let mut deadline = cpu.timers.next();
+    let mut others = has_work();
+    if others {
+        cpu.ticking.store(true, Relaxed);
+    } else if cpu.ticking.load(Relaxed) {
+        // A waker that saw `ticking` did not ring. As in the idle handshake: publish, then look.
+        cpu.ticking.store(false, Relaxed);
+        core::sync::atomic::fence(Ordering::SeqCst);
+        if cpu.inbox.pending() {
+            cpu.ticking.store(true, Relaxed);
+            others = true;
+        }
+    }
+    if others {
+        deadline = deadline.min(cpu.slice_end.load(Relaxed));
+        if machine.idle.load(Relaxed) & !(1 << me) != 0 {
+            if cpu.offer_at.load(Relaxed) == NEVER {
+                cpu.offer_at.store(platform::now().saturating_add(SLOT_PATIENCE), Relaxed);
+            }
+            deadline = deadline.min(cpu.offer_at.load(Relaxed));
+        }
+    }
+    (deadline != NEVER).then_some(deadline)
+}
+
+/// Charges the running task for its time up to now, so that its run time is exact in the middle
+/// of a long poll. The end of each poll does this by itself.
+#[inline]
+pub fn account() {
+    let (_, _, cpu) = this();
+    let now = platform::now();
+    let spent = now.saturating_sub(cpu.charged.load(Relaxed));
+    cpu.charged.store(now, Relaxed);
+    cpu.current.with(|entity| {
+        // Only the CPU that runs the task writes this.
+        let total = entity.runtime.load(Relaxed);
+        entity.runtime.store(total.wrapping_add(spent), Relaxed);
+    });
+}
+
+/// The run time of the task being polled on this CPU in ns, up to now. None outside a poll.
+pub fn current_cpu_time() -> Option<u64> {
+    account();
+    this().2.current.with(|entity| entity.runtime.load(Relaxed))
+}
+
+/// Notes that the running task gives way with its slice not used up.
+pub(crate) fn mark_preempted() {
+    let (_, _, cpu) = this();
+    if platform::now() < cpu.slice_end.load(Relaxed) {
+        cpu.current.with(|entity| entity.preempted.store(true, Relaxed));
+    }
+}
+
+/// Says that this CPU is about to halt. False: there is work after all, and it must not.
+///
+/// After `true` the caller halts with interrupts enabled in the same step, so that a ring that came in between
+/// ends the halt at once, and then calls [`leave_idle`].
+pub fn enter_idle() -> bool {
+    let (machine, me, cpu) = this();
+    machine.idle.fetch_or(1 << me, Ordering::SeqCst);
+    cpu.level.enter_idle();
+    let sleep = !has_work();
+    if !sleep {
+        leave_idle();
+    }
+    sleep
+}
+
+/// Ends what [`enter_idle`] began.
+pub fn leave_idle() {
+    let (machine, me, cpu) = this();
+    machine.idle.fetch_and(!(1 << me), Ordering::SeqCst);
+    cpu.stale.store(true, Relaxed);
+}
+
+/// Called by async-task with every task that has become runnable.
+#[inline]
+pub(crate) fn schedule(task: Ready, info: ScheduleInfo) {
+    let (machine, me, cpu) = this();
+    let entity = task.metadata();
+    if entity.home.load(Relaxed) as usize != me || !entity.allows(me) {
+        return route(machine, me, task);
+    }
+    let place = if info.woken_while_running {
+        if entity.preempted.load(Relaxed) {
+            entity.preempted.store(false, Relaxed);
+            Place::Head
+        } else {
+            Place::Tail
+        }
+    } else if cpu.current.is_some() {
+        Place::Slot
+    } else {
+        Place::Tail
+    };
+    let ready = cpu.push(task, place);
+    // Whoever is in the wake slot, or the only one, will run here soon.
+    if ready > 1 && machine.idle.load(Relaxed) != 0 {
+        offer(machine, me, u64::MAX);
+    }
+}
+
+/// Queues a task that has just been spawned: at the tail, since its spawner goes on.
+pub(crate) fn enqueue_new(task: Ready) {
+    let (machine, me, cpu) = this();
+    let affinity = task.metadata().affinity.load(Relaxed);
+    if task.metadata().home.load(Relaxed) as usize != me || !task.metadata().allows(me) {
+        return route(machine, me, task);
+    }
+    cpu.push(task, Place::Tail);
+    if machine.idle.load(Relaxed) != 0 {
+        offer(machine, me, affinity);
+    }
+}
+
+/// Rings one idle CPU of `wanted` so that it steals.
+#[cold]
+fn offer(machine: &Machine, me: usize, wanted: u64) {
+    let idle = machine.idle.load(Relaxed) & wanted & !(1 << me);
+    if idle != 0 {
+        let bit = idle & idle.wrapping_neg();
+        // Whoever clears the bit rings, so that a burst of wakes rings once.
+        if machine.idle.fetch_and(!bit, Ordering::SeqCst) & bit != 0 {
+            platform::ring(bit.trailing_zeros() as usize);
+        }
+    }
+}
+
+/// Whether a started CPU may run the task.
+fn elsewhere(machine: &Machine, entity: &Entity) -> bool {
+    entity.affinity.load(Relaxed) & machine.online.load(Relaxed) != 0
+}
+
+/// Gives a task to the best CPU that may run it: its home if that is idle, else an idle one, else
+/// its home again, else this one, else any.
+#[cold]
+#[inline(never)]
+fn route(machine: &Machine, me: usize, task: Ready) {
+    let entity = task.metadata();
+    let home = entity.home.load(Relaxed) as usize;
+    let online = machine.online.load(Relaxed);
+    let may = match entity.affinity.load(Relaxed) & online {
+        0 => online | 1 << me,
+        some => some,
+    };
+    let idle = machine.idle.load(Relaxed) & may;
+    let home_bit = 1u64.checked_shl(home as u32).unwrap_or(0);
+    let target = if may & home_bit != 0 && machine.cpus[home].level.get() == LEVEL_NONE {
+        home
+    } else if idle != 0 {
+        idle.trailing_zeros() as usize
+    } else if may & home_bit != 0 {
+        home
+    } else if may >> me & 1 != 0 {
+        me
+    } else {
+        may.trailing_zeros() as usize
+    };
+    let level = entity.class().level();
+    entity.set_home(target);
+    let cpu = &machine.cpus[target];
+    if target == me {
+        cpu.push(task, Place::Tail);
+        return;
+    }
+    let first = cpu.inbox.push(task);
+    let running = cpu.level.after_push();
+    let lower = running < level;
+    if first && (lower || !cpu.ticking.load(Relaxed)) || lower && level >= LEVEL_RT {
+        platform::ring(target);
+    }
+}
+
+/// Takes a task from another CPU's queue.
+#[cold]
+#[inline(never)]
+fn steal(machine: &Machine, me: usize) -> Option<Ready> {
+    let cpus = platform::cpu_count();
+    for step in 1..cpus {
+        let victim = &machine.cpus[(me + step) % cpus];
+        if victim.ready.load(Relaxed) == 0 {
+            continue;
+        }
+        let Some(mut queue) = victim.queue.try_lock() else { continue };
+        let task = queue.steal(me);
+        victim.publish(&queue);
+        if task.is_some() {
+            return task;
+        }
+    }
+    None
+}

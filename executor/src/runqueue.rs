@@ -1,0 +1,173 @@
+//! One CPU's run queue: the real-time part, the wake slot and the fair part, in that order.
+//!
+//! The wake slot holds the task that the running one woke first: it goes next, so that a pair that
+//! talks through a pipe switches back and forth without waiting for a round of the others. It is
+//! bounded: after [`SLOT_BOUND`] uses in a row the fair queue's head goes first.
+
+use crate::calendar::Calendar;
+use crate::fifo::{Fifo, Ready};
+use crate::sched::{Entity, LEVEL_FAIR, LEVEL_IDLE, LEVEL_NONE, LEVEL_RT, Packed};
+
+/// How often the wake slot goes before the queue's head.
+pub(crate) const SLOT_BOUND: u32 = 4;
+const PRIOS: usize = 100;
+
+/// Where a task goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// After those that wait already, as its class says.
+    Tail,
+    /// Into the wake slot, if that is free.
+    Slot,
+    /// Before those that wait already.
+    Head,
+}
+
+pub(crate) struct RunQueue {
+    slot: Option<Ready>,
+    slot_uses: u32,
+    len: u32,
+    /// How many of `len` are of the idle class.
+    idle: u32,
+    rt_filled: u128,
+    rt: [Fifo; PRIOS],
+    fair: Calendar,
+}
+
+impl RunQueue {
+    pub const fn new() -> RunQueue {
+        RunQueue {
+            slot: None,
+            slot_uses: 0,
+            len: 0,
+            idle: 0,
+            rt_filled: 0,
+            rt: [const { Fifo::new() }; PRIOS],
+            fair: Calendar::new(),
+        }
+    }
+
+    /// How many tasks wait.
+    #[inline]
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// The level of what goes next.
+    #[inline]
+    pub fn top(&self) -> u32 {
+        if self.rt_filled != 0 {
+            LEVEL_RT + (127 - self.rt_filled.leading_zeros())
+        } else if self.len > self.idle {
+            LEVEL_FAIR
+        } else if self.len > 0 {
+            LEVEL_IDLE
+        } else {
+            LEVEL_NONE
+        }
+    }
+
+    #[inline]
+    pub fn push(&mut self, task: Ready, place: Place) {
+        let class = task.metadata().class();
+        self.len += 1;
+        if place == Place::Slot && class.is_plain() && self.slot.is_none() {
+            self.slot = Some(task);
+        } else {
+            self.enqueue(task, class, place);
+        }
+    }
+
+    #[inline]
+    fn enqueue(&mut self, task: Ready, class: Packed, place: Place) {
+        if class.is_real_time() {
+            let prio = class.prio();
+            self.rt_filled |= 1 << prio;
+            match place {
+                Place::Head => self.rt[prio].push_front(task),
+                Place::Tail | Place::Slot => self.rt[prio].push_back(task),
+            }
+            return;
+        }
+        // The class may change while the task waits; the link remembers nothing, so the count is
+        // of what the task was. `counted_idle` is its own record.
+        if class.is_idle() {
+            self.idle += 1;
+            task.metadata().set_counted_idle(true);
+        }
+        match place {
+            Place::Head => self.fair.push_first(task),
+            Place::Tail | Place::Slot => self.fair.push(task, class.offset()),
+        }
+    }
+
+    /// The next task, and whether it was in the wake slot.
+    #[inline]
+    pub fn pop(&mut self) -> Option<(Ready, bool)> {
+        if self.len == 0 {
+            return None;
+        }
+        self.len -= 1;
+        if self.rt_filled != 0 {
+            let prio = 127 - self.rt_filled.leading_zeros() as usize;
+            return self.pop_rt(prio).map(|task| (task, false));
+        }
+        if self.slot.is_some() && self.slot_uses < SLOT_BOUND {
+            self.slot_uses += 1;
+            return self.slot.take().map(|task| (task, true));
+        }
+        self.slot_uses = 0;
+        match self.fair.pop() {
+            Some(task) => {
+                self.forget(&task);
+                Some((task, false))
+            }
+            None => self.slot.take().map(|task| (task, true)),
+        }
+    }
+
+    fn pop_rt(&mut self, prio: usize) -> Option<Ready> {
+        let task = self.rt[prio].pop_front();
+        if self.rt[prio].is_empty() {
+            self.rt_filled &= !(1 << prio);
+        }
+        task
+    }
+
+    #[inline]
+    fn forget(&mut self, task: &Ready) {
+        if task.metadata().counted_idle() {
+            task.metadata().set_counted_idle(false);
+            self.idle -= 1;
+        }
+    }
+
+    /// Moves the task in the wake slot to the queue, where others can steal it.
+    pub fn flush_slot(&mut self) {
+        if let Some(task) = self.slot.take() {
+            let class = task.metadata().class();
+            self.enqueue(task, class, Place::Tail);
+        }
+    }
+
+    /// Takes out a task that `cpu` may run. The wake slot stays with its owner.
+    pub fn steal(&mut self, cpu: usize) -> Option<Ready> {
+        let wanted = |entity: &Entity| entity.allows(cpu);
+        let mut prios = self.rt_filled;
+        while prios != 0 {
+            let prio = 127 - prios.leading_zeros() as usize;
+            if let Some(task) = self.rt[prio].take_first(&mut 16, wanted) {
+                if self.rt[prio].is_empty() {
+                    self.rt_filled &= !(1 << prio);
+                }
+                self.len -= 1;
+                return Some(task);
+            }
+            prios &= !(1 << prio);
+        }
+        let task = self.fair.take(wanted)?;
+        self.forget(&task);
+        self.len -= 1;
+        Some(task)
+    }
+}
