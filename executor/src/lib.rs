@@ -67,3 +67,8 @@ pub use yields::{Preempt, preempt};
 
 /// The largest number of CPUs that the executor serves.
 pub const MAX_CPUS: usize = 64;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+#[cfg(all(test, loom))]
+mod models;

@@ -240,6 +240,12 @@ impl<T: ?Sized> Mutex<T> {
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }
+
+    /// Gives back a lock whose guard was forgotten, on another thread of a model.
+    #[cfg(all(test, loom))]
+    pub(crate) fn give_back_for_model(&self) {
+        self.raw.give_back(Kind::Write);
+    }
 }
 
 /// The right to use what a [`Mutex`] protects.

@@ -41,7 +41,7 @@ pub(crate) fn get() -> &'static Machine {
 #[cfg(not(target_os = "none"))]
 pub(crate) use hosted::get;
 #[cfg(not(target_os = "none"))]
-pub use hosted::{Hosted, advance, current, join, set_cpu, set_cpus, set_now, take_rings};
+pub use hosted::{Hosted, advance, current, join, set_cpu, set_cpus, set_now, take_ring, take_rings};
 
 #[cfg(not(target_os = "none"))]
 mod hosted {
@@ -123,6 +123,11 @@ mod hosted {
     /// The CPUs that were rung since the last call, one bit each, where [`Hosted`] is the platform.
     pub fn take_rings() -> u64 {
         get().hosted.rings.swap(0, SeqCst)
+    }
+
+    /// Whether `cpu` was rung since the last call, where [`Hosted`] is the platform.
+    pub fn take_ring(cpu: usize) -> bool {
+        get().hosted.rings.fetch_and(!(1 << cpu), SeqCst) >> cpu & 1 != 0
     }
 
     /// A simulated machine for tests and examples; see [`hosted_platform!`](crate::hosted_platform).

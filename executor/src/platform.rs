@@ -46,6 +46,7 @@ pub mod hooks {
 }
 
 #[inline(always)]
+#[cfg_attr(loom, expect(dead_code))]
 pub(crate) fn cpu_id() -> usize {
     hooks::__executor_cpu_id()
 }
@@ -71,22 +72,18 @@ macro_rules! platform {
     ($machine:ty) => {
         const _: () = {
             #[unsafe(no_mangle)]
-            #[inline]
             fn __executor_cpu_id() -> usize {
                 <$machine as $crate::Platform>::cpu_id()
             }
             #[unsafe(no_mangle)]
-            #[inline]
             fn __executor_cpu_count() -> usize {
                 <$machine as $crate::Platform>::cpu_count()
             }
             #[unsafe(no_mangle)]
-            #[inline]
             fn __executor_now() -> u64 {
                 <$machine as $crate::Platform>::now()
             }
             #[unsafe(no_mangle)]
-            #[inline]
             fn __executor_ring(cpu: usize) {
                 <$machine as $crate::Platform>::ring(cpu)
             }
