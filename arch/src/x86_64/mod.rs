@@ -24,6 +24,7 @@ pub mod usercopy;
 mod acpi;
 mod apic;
 mod boot;
+mod boot_cell;
 mod calibrate;
 mod cpuinfo;
 mod features;

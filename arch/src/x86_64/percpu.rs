@@ -134,16 +134,17 @@ pub fn of(cpu: usize) -> &'static PerCpu {
     &CPUS[cpu]
 }
 
-/// Makes the calling CPU number `cpu`: GS, GDT and TSS. `ist_tops` are the ends of its interrupt stacks.
+/// Makes the calling CPU number `cpu`: GS, GDT and TSS.
 ///
 /// # Safety
-/// Called on CPU `cpu` with interrupts masked, with stacks that stay mapped.
+/// Called once, on CPU `cpu`, with interrupts masked.
 pub unsafe fn init(cpu: usize) {
     let record = &CPUS[cpu];
     record.this.set(core::ptr::from_ref(record) as usize);
     record.id.set(cpu as u32);
     record.fpu_token.set(cpu as u64);
-    let (tss_low, tss_high) = match Descriptor::tss_segment_raw(record.tss.get()) {
+    // SAFETY: the TSS is static.
+    let (tss_low, tss_high) = match unsafe { Descriptor::tss_segment_unchecked(record.tss.get()) } {
         Descriptor::SystemSegment(low, high) => (low, high),
         Descriptor::UserSegment(bits) => (bits, 0),
     };
@@ -178,9 +179,12 @@ pub unsafe fn init(cpu: usize) {
 pub fn set_ist(tops: [usize; IST_STACKS]) {
     // SAFETY: only this CPU's hardware reads the TSS, when an exception comes, and none uses these stacks now.
     let tss = unsafe { &mut *this().tss.get() };
-    for (slot, top) in tss.interrupt_stack_table.iter_mut().zip(tops) {
+    // The table is not aligned within the TSS, so it is set as a whole.
+    let mut table = tss.interrupt_stack_table;
+    for (slot, top) in table.iter_mut().zip(tops) {
         *slot = x86_64::VirtAddr::new(top as u64);
     }
+    tss.interrupt_stack_table = table;
 }
 
 /// Tells the others that this CPU runs.

@@ -1,0 +1,434 @@
+//! The vector state of user threads. Kernel code never touches these registers, so they stay in the CPU until
+//! another thread's are loaded.
+//!
+//! Each time a state is loaded it gets a *token* that no CPU ever gives out again; the CPU's record holds the
+//! token of what its registers hold. They are this thread's latest exactly if the tokens are equal. GS base belongs to
+//! the state too, since programs hardly use it and it is costly to look at on each trap.
+
+use super::features::{Features, cpuid, has};
+use super::percpu;
+use alloc::alloc::{alloc_zeroed, dealloc};
+use core::alloc::Layout;
+use core::arch::asm;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use x86_64::registers::model_specific::Msr;
+
+/// No memory for the vector state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory;
+
+/// Bytes that FXSAVE writes, the first part of every format.
+const LEGACY: usize = 512;
+const HEADER: usize = 64;
+const MXCSR_AT: usize = 24;
+const MXCSR_MASK_AT: usize = 28;
+/// State components that are offered: x87, SSE, AVX, AVX-512 (three).
+const COMPONENTS: u64 = 0b1110_0111;
+const X87_SSE: u64 = 0b11;
+const AVX512: u64 = 0b1110_0000;
+const COMPACTED: u64 = 1 << 63;
+
+/// Where Linux's signal frames describe the format inside the FXSAVE area: `struct _fpx_sw_bytes`.
+const SW_AT: usize = 464;
+const MAGIC1: u32 = 0x4650_5853;
+const MAGIC2: u32 = 0x4650_5845;
+
+/// The components that the kernel switched on; 0 without XSAVE.
+static ENABLED: AtomicU64 = AtomicU64::new(0);
+/// Bytes of the standard format with all of them.
+static STANDARD_SIZE: AtomicU32 = AtomicU32::new(0);
+static MXCSR_MASK: AtomicU32 = AtomicU32::new(0xffbf);
+
+#[repr(C, align(64))]
+struct Image([u8; LEGACY + HEADER]);
+
+/// The state in which a program starts.
+static INITIAL: Image = {
+    let mut image = [0; LEGACY + HEADER];
+    image[0] = 0x7f; // FCW: all exceptions masked, 64-bit precision
+    image[1] = 0x03;
+    image[MXCSR_AT] = 0x80; // MXCSR: all exceptions masked
+    image[MXCSR_AT + 1] = 0x1f;
+    Image(image)
+};
+
+/// Memory for a saved state that has room for `components`, aligned to 64.
+struct Area {
+    ptr: NonNull<u8>,
+    components: u64,
+}
+
+// SAFETY: an area owns its memory.
+unsafe impl Send for Area {}
+// SAFETY: it is changed through `&mut` only.
+unsafe impl Sync for Area {}
+
+impl Area {
+    fn layout(components: u64) -> Option<Layout> {
+        Layout::from_size_align(size_for(components), 64).ok()
+    }
+
+    fn new(components: u64) -> Result<Area, OutOfMemory> {
+        let layout = Area::layout(components).ok_or(OutOfMemory)?;
+        // SAFETY: the size is at least that of the legacy part.
+        let ptr = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(OutOfMemory)?;
+        let mut area = Area { ptr, components };
+        area.bytes_mut()[..LEGACY].copy_from_slice(&INITIAL.0[..LEGACY]);
+        Ok(area)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: `ptr` was allocated with this size, zeroed, and is borrowed with `self`.
+        unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), size_for(self.components)) }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`, and exclusively.
+        unsafe { core::slice::from_raw_parts_mut(self.ptr.as_ptr(), size_for(self.components)) }
+    }
+}
+
+impl Drop for Area {
+    fn drop(&mut self) {
+        if let Some(layout) = Area::layout(self.components) {
+            // SAFETY: allocated with the same layout.
+            unsafe { dealloc(self.ptr.as_ptr(), layout) }
+        }
+    }
+}
+
+fn compacted() -> bool {
+    has(Features::XSAVEC)
+}
+
+/// Size and standard offset of component `i` >= 2, and whether the compacted format aligns it to 64.
+fn component(i: u32) -> (usize, usize, bool) {
+    let leaf = cpuid(0xd, i);
+    (leaf.eax as usize, leaf.ebx as usize, leaf.ecx & 2 != 0)
+}
+
+/// Where component `i` starts in an area for `components`.
+fn offset(components: u64, i: u32) -> usize {
+    if !compacted() {
+        return component(i).1;
+    }
+    let mut at = LEGACY + HEADER;
+    for j in (2..i).filter(|j| components >> j & 1 != 0) {
+        let (size, _, aligned) = component(j);
+        at = if aligned { at.next_multiple_of(64) } else { at } + size;
+    }
+    if component(i).2 { at.next_multiple_of(64) } else { at }
+}
+
+fn size_for(components: u64) -> usize {
+    match ENABLED.load(Ordering::Relaxed) {
+        0 => LEGACY,
+        _ if components & !X87_SSE == 0 => LEGACY + HEADER,
+        _ => {
+            let last = 63 - components.leading_zeros();
+            offset(components, last) + component(last).0
+        }
+    }
+}
+
+/// The components that the registers hold something in.
+fn in_use() -> u64 {
+    let enabled = ENABLED.load(Ordering::Relaxed);
+    if !has(Features::XGETBV1) {
+        return enabled;
+    }
+    let low: u32;
+    // SAFETY: the CPU has XGETBV with ECX = 1. All enabled components are below 32.
+    unsafe { asm!("xgetbv", in("ecx") 1, out("eax") low, out("edx") _, options(nomem, nostack, preserves_flags)) };
+    // XMM registers in their first state do not say that MXCSR is.
+    u64::from(low) & enabled | X87_SSE
+}
+
+/// Switches the components on.
+///
+/// # Safety
+/// CR4.OSXSAVE is set if the CPU has XSAVE.
+pub unsafe fn enable() {
+    if !has(Features::XSAVE) {
+        return;
+    }
+    let mut enabled = u64::from(cpuid(0xd, 0).eax) & COMPONENTS;
+    if enabled & AVX512 != AVX512 {
+        enabled &= !AVX512;
+    }
+    // SAFETY: the CPU supports these components, and those that need each other are there together.
+    unsafe { asm!("xsetbv", in("ecx") 0, in("eax") enabled as u32, in("edx") 0, options(nomem, nostack)) };
+    ENABLED.store(enabled, Ordering::Relaxed);
+    STANDARD_SIZE.store(cpuid(0xd, 0).ebx, Ordering::Relaxed);
+}
+
+/// Finds out which bits of MXCSR exist. To be called once.
+pub fn detect_mxcsr() {
+    let mut image = Image([0; LEGACY + HEADER]);
+    // SAFETY: the image is aligned and large enough.
+    unsafe { asm!("fxsave64 [{}]", in(reg) &mut image, options(nostack, preserves_flags)) };
+    let mask = u32_at(&image.0, MXCSR_MASK_AT);
+    if mask != 0 {
+        MXCSR_MASK.store(mask, Ordering::Relaxed);
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}
+
+/// Unmasked x87 exceptions that are pending, as IEEE 754 bits.
+pub fn pending_x87() -> u32 {
+    let (mut control, mut status) = (0u16, 0u16);
+    // SAFETY: two stores that do not wait for and do not raise floating-point exceptions.
+    unsafe {
+        asm!("fnstcw [{}]", in(reg) &mut control, options(nostack, preserves_flags));
+        asm!("fnstsw [{}]", in(reg) &mut status, options(nostack, preserves_flags));
+    }
+    u32::from(status & !control & 0x3f)
+}
+
+/// The same for SSE.
+pub fn pending_simd() -> u32 {
+    let mut mxcsr = 0u32;
+    // SAFETY: a store.
+    unsafe { asm!("stmxcsr [{}]", in(reg) &mut mxcsr, options(nostack, preserves_flags)) };
+    mxcsr & !(mxcsr >> 7) & 0x3f
+}
+
+/// Bytes of the state in a signal frame.
+pub fn frame_bytes() -> usize {
+    match STANDARD_SIZE.load(Ordering::Relaxed) {
+        0 => LEGACY,
+        size => size as usize + size_of_val(&MAGIC2),
+    }
+}
+
+/// The floating-point and vector state of one user thread. Its registers live in the CPU while the
+/// thread runs; [`Fpu::save`] brings them to memory.
+#[derive(Default)]
+pub struct Fpu {
+    /// Which load the CPU's registers must come from to be this thread's; 0 matches none.
+    token: u64,
+    /// Whether the registers may have changed since they were last saved.
+    live: bool,
+    /// The saved state; none is the first state.
+    area: Option<Area>,
+    gs_base: u64,
+}
+
+impl Fpu {
+    /// The state in which a program starts. Allocates nothing yet.
+    pub fn new() -> Fpu {
+        Fpu::default()
+    }
+
+    /// Makes sure that the CPU holds this state, to be changed by the program.
+    #[inline(always)]
+    pub(super) fn make_current(&mut self) {
+        if self.token != percpu::this().fpu_owner.get() {
+            self.load();
+        }
+        self.live = true;
+    }
+
+    #[cold]
+    fn load(&mut self) {
+        let cpu = percpu::this();
+        // The CPU's number is in the low bits from the start, so tokens of different CPUs differ.
+        let token = cpu.fpu_token.get() + crate::MAX_CPUS as u64;
+        cpu.fpu_token.set(token);
+        cpu.fpu_owner.set(token);
+        self.token = token;
+        let image = self.area.as_ref().map_or(&raw const INITIAL.0 as *const u8, |area| area.ptr.as_ptr());
+        // SAFETY: the image is aligned, large enough for the components that its header names, and valid:
+        // it was written by the CPU or checked by `read`.
+        unsafe {
+            if has(Features::XSAVE) {
+                asm!("xrstor64 [{}]", in(reg) image, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack));
+            } else {
+                asm!("fxrstor64 [{}]", in(reg) image, options(nostack));
+            }
+        }
+        write_gs_base(self.gs_base);
+    }
+
+    /// Brings the registers to memory if this thread's are in the CPU and may have changed. To be called when the
+    /// thread leaves the CPU. Fails only if the machine needed memory for it and there is none.
+    pub fn save(&mut self) -> Result<(), OutOfMemory> {
+        if !self.live {
+            return Ok(());
+        }
+        debug_assert!(self.token == percpu::this().fpu_owner.get(), "vector state left behind on another CPU");
+        let used = in_use();
+        let fits = self.area.as_ref().is_some_and(|area| used & !area.components == 0);
+        if !fits {
+            self.area = Some(Area::new(used)?);
+        }
+        let Some(area) = &mut self.area else { return Err(OutOfMemory) };
+        let ptr = area.ptr.as_ptr();
+        let mask = area.components as u32;
+        // SAFETY: the area has room for the components in `mask`, all of them enabled, in the format that the
+        // instruction writes; components outside it are not in use, so that their bits in the header stay 0.
+        unsafe {
+            if compacted() {
+                asm!("xsavec64 [{}]", in(reg) ptr, in("eax") mask, in("edx") 0, options(nostack));
+            } else if has(Features::XSAVEOPT) {
+                asm!("xsaveopt64 [{}]", in(reg) ptr, in("eax") mask, in("edx") 0, options(nostack));
+            } else if has(Features::XSAVE) {
+                asm!("xsave64 [{}]", in(reg) ptr, in("eax") mask, in("edx") 0, options(nostack));
+            } else {
+                asm!("fxsave64 [{}]", in(reg) ptr, options(nostack));
+            }
+        }
+        self.gs_base = read_gs_base();
+        self.live = false;
+        Ok(())
+    }
+
+    /// A copy for a new thread; saves first.
+    pub fn fork(&mut self) -> Result<Fpu, OutOfMemory> {
+        self.save()?;
+        let area = match &self.area {
+            None => None,
+            Some(from) => {
+                let mut area = Area::new(from.components)?;
+                area.bytes_mut().copy_from_slice(from.bytes());
+                Some(area)
+            }
+        };
+        Ok(Fpu { token: 0, live: false, area, gs_base: self.gs_base })
+    }
+
+    /// Back to the state in which a program starts.
+    pub fn reset(&mut self) {
+        *self = Fpu::new();
+    }
+
+    /// The GS base, which programs may use as they like.
+    pub fn gs_base(&self) -> usize {
+        if self.live { read_gs_base() as usize } else { self.gs_base as usize }
+    }
+
+    /// Sets the GS base. Bits above the user half are dropped, as the machine does not take every 64-bit value.
+    pub fn set_gs_base(&mut self, base: usize) {
+        self.gs_base = base as u64 & ((1 << 47) - 1);
+        if self.token == percpu::this().fpu_owner.get() {
+            write_gs_base(self.gs_base);
+        }
+    }
+
+    /// Bytes that [`Fpu::write`] gives for the state as it is now. The frame must start on a multiple of 64.
+    pub fn frame_size(&mut self) -> usize {
+        frame_bytes()
+    }
+
+    /// Writes the state into a signal frame in the format that the machine's users expect of it (x86_64: the XSAVE area
+    /// in standard format with its software-reserved bytes; aarch64: 32 vector registers, FPSR and FPCR as `struct
+    /// user_fpsimd_state`). `out` is [`Fpu::frame_size`] bytes long. Where there is no memory to save the registers to,
+    /// the frame shows the last saved state.
+    pub fn write(&mut self, out: &mut [u8]) {
+        let _ = self.save();
+        out.fill(0);
+        let image = self.area.as_ref().map_or(&INITIAL.0[..], |area| area.bytes());
+        let legacy = LEGACY.min(out.len());
+        out[..legacy].copy_from_slice(&image[..legacy]);
+        let size = STANDARD_SIZE.load(Ordering::Relaxed) as usize;
+        if size == 0 || out.len() < size + 4 {
+            return;
+        }
+        out[SW_AT..LEGACY].fill(0);
+        out[SW_AT..SW_AT + 4].copy_from_slice(&MAGIC1.to_le_bytes());
+        out[SW_AT + 4..SW_AT + 8].copy_from_slice(&(size as u32 + 4).to_le_bytes());
+        out[SW_AT + 8..SW_AT + 16].copy_from_slice(&ENABLED.load(Ordering::Relaxed).to_le_bytes());
+        out[SW_AT + 16..SW_AT + 20].copy_from_slice(&(size as u32).to_le_bytes());
+        out[size..size + 4].copy_from_slice(&MAGIC2.to_le_bytes());
+        let present = u64_at(image, LEGACY);
+        out[LEGACY..LEGACY + 8].copy_from_slice(&present.to_le_bytes());
+        let components = self.area.as_ref().map_or(0, |area| area.components);
+        for i in (2..32).filter(|i| present >> i & 1 != 0) {
+            let (len, standard, _) = component(i);
+            let from = offset(components, i);
+            out[standard..standard + len].copy_from_slice(&image[from..from + len]);
+        }
+    }
+
+    /// Takes the state from a signal frame. False if the bytes are no valid state; then nothing has changed.
+    /// (Also false where there is no memory for it.)
+    pub fn read(&mut self, frame: &[u8]) -> bool {
+        self.try_read(frame).is_some()
+    }
+
+    fn try_read(&mut self, frame: &[u8]) -> Option<()> {
+        let legacy = frame.get(..LEGACY)?;
+        let enabled = ENABLED.load(Ordering::Relaxed);
+        if u32_at(legacy, MXCSR_AT) & !MXCSR_MASK.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        let size = STANDARD_SIZE.load(Ordering::Relaxed) as usize;
+        let extended = enabled != 0
+            && u32_at(legacy, SW_AT) == MAGIC1
+            && u32_at(legacy, SW_AT + 16) as usize == size
+            && frame.len() >= size + 4
+            && u32_at(frame, size) == MAGIC2;
+        // Without the extended part the frame is plain FXSAVE, which Linux takes too.
+        let present = match extended {
+            true => u64_at(frame, LEGACY) & u64_at(legacy, SW_AT + 8),
+            false => X87_SSE & enabled,
+        };
+        let header_is_clean = !extended || frame[LEGACY + 8..LEGACY + HEADER].iter().all(|&byte| byte == 0);
+        if present & !enabled != 0 || !header_is_clean {
+            return None;
+        }
+        let components = present | X87_SSE & enabled;
+        let mut area = Area::new(components).ok()?;
+        let bytes = area.bytes_mut();
+        bytes[..SW_AT].copy_from_slice(&legacy[..SW_AT]);
+        if enabled != 0 {
+            let format = if compacted() { COMPACTED | components } else { 0 };
+            bytes[LEGACY..LEGACY + 8].copy_from_slice(&present.to_le_bytes());
+            bytes[LEGACY + 8..LEGACY + 16].copy_from_slice(&format.to_le_bytes());
+        }
+        for i in (2..32).filter(|i| present >> i & 1 != 0) {
+            let (len, standard, _) = component(i);
+            let to = offset(components, i);
+            bytes[to..to + len].copy_from_slice(frame.get(standard..standard + len)?);
+        }
+        if self.live {
+            self.gs_base = read_gs_base();
+        }
+        (self.area, self.token, self.live) = (Some(area), 0, false);
+        Some(())
+    }
+}
+
+const MSR_KERNEL_GS_BASE: u32 = 0xc000_0102;
+
+/// The user's GS base, which SWAPGS has put aside while the kernel runs.
+fn read_gs_base() -> u64 {
+    if percpu::this().fsgsbase.get() == 0 {
+        // SAFETY: the register exists on every x86_64.
+        return unsafe { Msr::new(MSR_KERNEL_GS_BASE).read() };
+    }
+    let base;
+    // SAFETY: between the two SWAPGS nothing uses GS: interrupts are masked, and NMI checks what it finds.
+    unsafe { asm!("swapgs", "rdgsbase {}", "swapgs", out(reg) base, options(nomem, nostack, preserves_flags)) };
+    base
+}
+
+/// Sets it. The address must be canonical, which those of this module are.
+fn write_gs_base(base: u64) {
+    // SAFETY: as in `read_gs_base`; user mode alone uses the value.
+    unsafe {
+        if percpu::this().fsgsbase.get() == 0 {
+            Msr::new(MSR_KERNEL_GS_BASE).write(base);
+        } else {
+            asm!("swapgs", "wrgsbase {}", "swapgs", in(reg) base, options(nomem, nostack, preserves_flags));
+        }
+    }
+}
