@@ -1,4 +1,34 @@
 //! The per-CPU executor: run queues, tasks, wakers, timers, wait queues and locks.
+//!
+//! It knows nothing of Linux and nothing of a machine but what [`Platform`] says. Each CPU's main
+//! loop calls [`fire_timers`] and [`run_next`], and [`enter_idle`] before it halts.
+//!
+//! A task, in async-task's terms (SCHEDULED and RUNNING are bits of one atomic word):
+//!
+//! ```text
+//!            spawn
+//!              │
+//!              ▼   run_next                    Ready
+//!   wake ─► queued ─────────► running ───────────────────► done
+//!    ▲         ▲               │    │ wake
+//!    │         │      Pending  │    ▼
+//!    │         │               │   woken while running
+//!    │         │               │    │ Pending: to the tail (yield_now), or the
+//!    │         └───────────────┼────┘ head with its slice not used up (preempt)
+//!    └───────── idle ◄─────────┘
+//! ```
+//!
+//! An idle task is on no queue: its waker is in a wait queue, a timer or a lock. A queued task is
+//! in its CPU's wake slot, real-time or fair part, in its inbox, or on the way to another CPU.
+//!
+//! Where to read on: `cpu` (choosing, waking, stealing), `runqueue` and `calendar` (the order),
+//! `inbox` and `idle` (what CPUs say to each other, and the memory order), `wait` and `list` (wait
+//! queues), `lock`, `heap` and `timer`. `unsafe` is in `fifo`, `list`, `heap`, `spin`, `ring`,
+//! `current`, the platform's symbols, and the pin projections of `wait`, `timer` and `lock`.
+//!
+//! Lock order: the executor's spin locks have the highest ranks ([`spin::Rank::EXECUTOR`] up), so a
+//! wake or a notification may be issued under any lock of the kernel. No lock of the executor is
+//! held while a waker, an observer or a timer's callback runs.
 #![cfg_attr(target_os = "none", no_std)]
 #![deny(unsafe_code)]
 #![warn(missing_docs)]

@@ -69,14 +69,17 @@ mod hosted {
 
     #[inline]
     pub(crate) fn get() -> &'static Machine {
-        MACHINE.with(|cell| {
-            cell.get().unwrap_or_else(|| {
-                // Wakers may name the machine for as long as the process lives.
-                let machine: &'static Machine = alloc::boxed::Box::leak(alloc::boxed::Box::new(Machine::new()));
-                cell.set(Some(machine));
-                machine
-            })
-        })
+        MACHINE.with(Cell::get).unwrap_or_else(create)
+    }
+
+    /// Apart, since the machine passes over the stack.
+    #[cold]
+    #[inline(never)]
+    fn create() -> &'static Machine {
+        // Wakers may name the machine for as long as the process lives.
+        let machine: &'static Machine = alloc::boxed::Box::leak(alloc::boxed::Box::new(Machine::new()));
+        MACHINE.with(|cell| cell.set(Some(machine)));
+        machine
     }
 
     /// This thread's machine, for another thread to [`join`].
