@@ -1,1 +1,19 @@
-#![cfg_attr(target_os = "none", no_std)]
+//! What runs on the development machine: it installs what is needed, builds images and guest programs, boots them
+//! under QEMU and reads what comes back.
+//!
+//! The command `harness` (src/bin/harness.rs) is a thin front on these modules; the justfile is one on that.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod accel;
+pub mod arch;
+pub mod cpio;
+pub mod frame;
+pub mod image;
+pub mod interactive;
+pub mod packages;
+pub mod qemu;
+pub mod recipe;
+pub mod run;
+pub mod symbols;
+pub mod toolchain;

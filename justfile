@@ -1,0 +1,55 @@
+# Everything a person runs. Longer logic lives in tests/ (the harness and its scripts).
+set positional-arguments
+set shell := ["sh", "-eu", "-c"]
+
+# Variables: just smp=4 mem=2G append='...' limit=60 qemu-x86 ...
+smp := ""
+mem := ""
+append := ""
+limit := ""
+# The root file system: a file in userland/recipes.
+recipe := "busybox"
+# The kernel: ours, peer (Debian's stock kernel), or the path of an image.
+kernel := "ours"
+
+export POLLUX_SMP := smp
+export POLLUX_MEM := mem
+export POLLUX_APPEND := append
+export POLLUX_LIMIT := limit
+export POLLUX_RECIPE := recipe
+export POLLUX_KERNEL := kernel
+
+harness := "tests/harness.sh"
+
+# list the recipes
+_default:
+    @just --list --unsorted
+
+# install what building and running need (implied by the others)
+[no-exit-message]
+setup:
+    @tests/setup.sh
+
+# boot x86_64: a shell, or one command: just qemu-x86 sh -c 'echo hi'
+[no-exit-message]
+qemu-x86 *command: setup
+    @{{harness}} qemu x86_64 "$@"
+
+# boot aarch64: a shell, or one command
+[no-exit-message]
+qemu-aarch64 *command: setup
+    @{{harness}} qemu aarch64 "$@"
+
+# build the kernel for x86_64 or aarch64; print the path of the file that QEMU's -kernel takes
+[no-exit-message]
+image arch: setup
+    @{{harness}} image "$1"
+
+# build a root file system; print the path of the archive that QEMU's -initrd takes
+[no-exit-message]
+initramfs arch name=recipe: setup
+    @{{harness}} initramfs "$1" "$2"
+
+# remove everything that was made
+clean:
+    cargo clean --quiet

@@ -1,0 +1,5 @@
+#!/bin/sh
+# Builds the harness and becomes it. Not `cargo run`, because a failed build would end with the status of a panic.
+cd "$(dirname "$0")/.." || exit 2
+cargo build --quiet --locked --package tests --bin harness || exit 2
+exec "${CARGO_TARGET_DIR:-target}/debug/harness" "$@"

@@ -1,0 +1,111 @@
+//! The command behind the justfile.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tests::arch::{Arch, out};
+use tests::qemu::Config;
+use tests::recipe::{self, Recipe};
+use tests::run::{self, Streams};
+use tests::toolchain::Toolchain;
+use tests::{accel, image, interactive};
+
+const USAGE: &str = "\
+harness image ARCH                  build the kernel; print the path of what QEMU's -kernel takes
+harness initramfs ARCH RECIPE       build a root file system; print the path of the archive
+harness prepare                     fetch and build what all other commands need, for both architectures
+harness qemu ARCH [COMMAND...]      boot; a shell, or one command
+environment: POLLUX_SMP POLLUX_MEM POLLUX_APPEND POLLUX_LIMIT POLLUX_RECIPE POLLUX_ACCEL=tcg
+             POLLUX_KERNEL=peer|PATH POLLUX_APT_SOURCES";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(status) => std::process::exit(status),
+        Err(error) => {
+            eprintln!("harness: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<i32> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["image", arch] => {
+            println!("{}", image::build(Arch::parse(arch)?)?.image.display());
+            Ok(0)
+        }
+        ["initramfs", arch, recipe] => {
+            let arch = Arch::parse(arch)?;
+            let path = out().join(format!("{recipe}-{}.cpio", arch.name()));
+            std::fs::write(&path, run::initramfs(root(arch, recipe)?, &[])?)?;
+            println!("{}", path.display());
+            Ok(0)
+        }
+        ["prepare"] => prepare(),
+        ["qemu", arch, ..] => qemu(Arch::parse(arch)?, &arguments[2..]),
+        _ => {
+            eprintln!("{USAGE}");
+            Ok(2)
+        }
+    }
+}
+
+/// What needs the network, so that afterwards nothing does.
+fn prepare() -> Result<i32> {
+    let toolchain = Toolchain::load()?;
+    for arch in Arch::ALL {
+        toolchain.build_programs(arch)?;
+        image::peer(arch)?;
+        for name in recipe::names()? {
+            Recipe::load(&name)?.fetch(arch)?;
+        }
+    }
+    Ok(0)
+}
+
+fn qemu(arch: Arch, command: &[String]) -> Result<i32> {
+    let kernel = image::chosen(arch)?;
+    let recipe = std::env::var("POLLUX_RECIPE").unwrap_or_else(|_| "busybox".to_string());
+    let root = root(arch, &recipe)?;
+    let mut config = Config::from_environment(arch)?;
+    config.accelerator = accel::find(arch, &kernel, &root)?;
+    let initrd = out().join(format!("run-{}-{}.cpio", arch.name(), std::process::id()));
+    std::fs::write(&initrd, run::initramfs(root, command)?)?;
+    let limit = limit()?;
+    let status = match command {
+        [] => interactive::run(&config, &kernel, &initrd, limit),
+        _ => run::run(
+            &config,
+            &kernel,
+            &initrd,
+            limit.unwrap_or(DEFAULT_LIMIT),
+            Streams::inherit(),
+        ),
+    };
+    let _ = std::fs::remove_file(&initrd);
+    status
+}
+
+/// How long a command may take unless limit= says otherwise.
+const DEFAULT_LIMIT: Duration = Duration::from_secs(300);
+
+fn limit() -> Result<Option<Duration>> {
+    match std::env::var("POLLUX_LIMIT") {
+        Ok(text) if !text.is_empty() => {
+            match text.parse::<u64>().context("limit= takes seconds")? {
+                0 => bail!("limit=0 leaves no time"),
+                seconds => Ok(Some(Duration::from_secs(seconds))),
+            }
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Builds a root file system, without the archive's end.
+fn root(arch: Arch, recipe: &str) -> Result<Vec<u8>> {
+    let programs = Toolchain::load()?.build_programs(arch)?;
+    Recipe::load(recipe)?.build(arch, &programs)
+}

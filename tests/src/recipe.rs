@@ -1,0 +1,324 @@
+//! Recipes (userland/recipes/NAME): which Debian packages, programs and files make a root file system.
+//!
+//! One directive a line, `#` begins a comment:
+//!
+//! ```text
+//! include NAME                what another recipe says
+//! package NAME...             Debian packages by themselves
+//! closure NAME...             Debian packages with what they depend on
+//! drop NAME...                packages left out of the closure (`perl*`)
+//! prune PATH...               paths left out (`usr/share/doc`)
+//! program NAME PATH           a program of the userland workspace
+//! applets BUSYBOX DIRECTORY   a link for each applet of that busybox
+//! dir PATH MODE               a directory
+//! link PATH TARGET            a symbolic link
+//! file PATH MODE SOURCE       a file beside the recipes, at the given place
+//! device PATH MAJOR MINOR     a character device
+//! ```
+//!
+//! /bin, /sbin, /lib and /lib64 are links into /usr, as on a Debian machine.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::arch::{Arch, out, root};
+use crate::cpio::Archive;
+use crate::packages::{self, Wanted};
+
+/// What is at a path of the root file system.
+#[derive(Debug, Clone, Hash)]
+enum Node {
+    Directory(u32),
+    Link(String),
+    Device(u32, u32),
+    /// A copy of a file of the development machine.
+    Copy(PathBuf, u32),
+}
+
+/// A recipe that was read, with those that it includes.
+#[derive(Default, Debug)]
+pub struct Recipe {
+    name: String,
+    wanted: Wanted,
+    prune: Vec<String>,
+    programs: Vec<(String, String)>,
+    applets: Vec<(String, String)>,
+    nodes: Vec<(String, Node)>,
+}
+
+fn recipes() -> PathBuf {
+    root().join("userland/recipes")
+}
+
+/// The names of all recipes.
+pub fn names() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(recipes())? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+impl Recipe {
+    /// Reads a recipe.
+    pub fn load(name: &str) -> Result<Recipe> {
+        let mut recipe = Recipe {
+            name: name.to_string(),
+            ..Recipe::default()
+        };
+        recipe.read(name, 0)?;
+        Ok(recipe)
+    }
+
+    fn read(&mut self, name: &str, depth: usize) -> Result<()> {
+        ensure!(depth < 8, "recipe {name}: includes go round in a circle");
+        let path = recipes().join(name);
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("there is no recipe {}", path.display()))?;
+        for (number, line) in text.lines().enumerate() {
+            let words: Vec<&str> = line
+                .split('#')
+                .next()
+                .unwrap_or("")
+                .split_whitespace()
+                .collect();
+            self.directive(&words, depth)
+                .with_context(|| format!("{}:{}", path.display(), number + 1))?;
+        }
+        Ok(())
+    }
+
+    fn directive(&mut self, words: &[&str], depth: usize) -> Result<()> {
+        let owned = |words: &[&str]| {
+            words
+                .iter()
+                .map(|word| word.to_string())
+                .collect::<Vec<_>>()
+        };
+        match words {
+            [] => {}
+            ["include", name] => self.read(name, depth + 1)?,
+            ["package", names @ ..] => self.wanted.plain.extend(owned(names)),
+            ["closure", names @ ..] => self.wanted.closure.extend(owned(names)),
+            ["drop", names @ ..] => self.wanted.drop.extend(owned(names)),
+            ["prune", paths @ ..] => self.prune.extend(owned(paths)),
+            ["program", name, path] => self.programs.push((name.to_string(), inner(path))),
+            ["applets", busybox, directory] => {
+                self.applets.push((inner(busybox), inner(directory)))
+            }
+            ["dir", path, mode] => self
+                .nodes
+                .push((inner(path), Node::Directory(u32::from_str_radix(mode, 8)?))),
+            ["link", path, target] => self
+                .nodes
+                .push((inner(path), Node::Link(target.to_string()))),
+            ["file", path, mode, source] => {
+                let node = Node::Copy(recipes().join(source), u32::from_str_radix(mode, 8)?);
+                self.nodes.push((inner(path), node));
+            }
+            ["device", path, major, minor] => {
+                self.nodes
+                    .push((inner(path), Node::Device(major.parse()?, minor.parse()?)));
+            }
+            _ => bail!("'{}' is not a directive", words.join(" ")),
+        }
+        Ok(())
+    }
+
+    /// Fetches what the recipe needs from outside.
+    pub fn fetch(&self, arch: Arch) -> Result<Vec<PathBuf>> {
+        if self.wanted.plain.is_empty() && self.wanted.closure.is_empty() {
+            return Ok(Vec::new());
+        }
+        packages::fetch(arch, &self.name, &self.wanted)
+    }
+
+    /// Builds the archive, without its end so that a run can add to it. It is made anew only when something changed.
+    pub fn build(&self, arch: Arch, programs: &Path) -> Result<Vec<u8>> {
+        let tree = self.tree(arch, programs)?;
+        let mut hasher = DefaultHasher::new();
+        for (path, node) in &tree {
+            (path, node).hash(&mut hasher);
+            if let Node::Copy(source, _) = node {
+                let data = fs::metadata(source)?;
+                (data.len(), data.modified()?).hash(&mut hasher);
+            }
+        }
+        let dir = out().join("roots");
+        fs::create_dir_all(&dir)?;
+        let cached = dir.join(format!(
+            "{}-{}-{:016x}",
+            self.name,
+            arch.name(),
+            hasher.finish()
+        ));
+        if let Ok(bytes) = fs::read(&cached) {
+            return Ok(bytes);
+        }
+        let bytes = archive(&tree)?;
+        let old = format!("{}-{}-", self.name, arch.name());
+        for entry in fs::read_dir(&dir)?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&old) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        fs::write(&cached, &bytes)?;
+        Ok(bytes)
+    }
+
+    fn tree(&self, arch: Arch, programs: &Path) -> Result<BTreeMap<String, Node>> {
+        let mut tree = BTreeMap::new();
+        for name in ["bin", "sbin", "lib", "lib64"] {
+            tree.insert(name.to_string(), Node::Link(format!("usr/{name}")));
+            tree.insert(format!("usr/{name}"), Node::Directory(0o755));
+        }
+        for package in self.fetch(arch)? {
+            let top = packages::unpack(&package)?;
+            self.add_tree(&mut tree, &top, &top)?;
+        }
+        for (name, path) in &self.programs {
+            tree.insert(path.clone(), Node::Copy(programs.join(name), 0o755));
+        }
+        for (busybox, directory) in &self.applets {
+            let Some(Node::Copy(source, _)) = tree.get(busybox) else {
+                bail!("no {busybox} in this recipe")
+            };
+            let names = applets(&fs::read(source)?)
+                .with_context(|| format!("no applets in {}", source.display()))?;
+            for name in names {
+                tree.entry(inner(&format!("{directory}/{name}")))
+                    .or_insert(Node::Link(format!("/{busybox}")));
+            }
+        }
+        tree.extend(self.nodes.iter().cloned());
+        add_parents(&mut tree);
+        Ok(tree)
+    }
+
+    fn add_tree(&self, tree: &mut BTreeMap<String, Node>, top: &Path, dir: &Path) -> Result<()> {
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            let name = inner(
+                path.strip_prefix(top)?
+                    .to_str()
+                    .context("a name that is not UTF-8")?,
+            );
+            if self
+                .prune
+                .iter()
+                .any(|prune| name == *prune || name.starts_with(&format!("{prune}/")))
+            {
+                continue;
+            }
+            let data = fs::symlink_metadata(&path)?;
+            let mode = data.permissions().mode() & 0o7777;
+            if data.is_symlink() {
+                let target = fs::read_link(&path)?;
+                tree.insert(
+                    name,
+                    Node::Link(
+                        target
+                            .to_str()
+                            .context("a link that is not UTF-8")?
+                            .to_string(),
+                    ),
+                );
+            } else if data.is_dir() {
+                if !matches!(name.as_str(), "bin" | "sbin" | "lib" | "lib64") {
+                    tree.insert(name, Node::Directory(mode));
+                }
+                self.add_tree(tree, top, &path)?;
+            } else {
+                tree.insert(name, Node::Copy(path, mode));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A path as an archive has it: no leading slash, and under /usr what Debian has there.
+fn inner(path: &str) -> String {
+    let path = path.trim_start_matches('/');
+    match path.split_once('/') {
+        Some(("bin" | "sbin" | "lib" | "lib64", _)) => format!("usr/{path}"),
+        _ => path.to_string(),
+    }
+}
+
+/// Every path's parents are there and come before it.
+fn add_parents(tree: &mut BTreeMap<String, Node>) {
+    let paths: Vec<String> = tree.keys().cloned().collect();
+    for path in paths {
+        let mut parent = path.as_str();
+        while let Some((up, _)) = parent.rsplit_once('/') {
+            tree.entry(up.to_string()).or_insert(Node::Directory(0o755));
+            parent = up;
+        }
+    }
+}
+
+fn archive(tree: &BTreeMap<String, Node>) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    for (path, node) in tree {
+        match node {
+            Node::Directory(mode) => archive.directory(path, *mode),
+            Node::Link(target) => archive.link(path, target),
+            Node::Device(major, minor) => archive.device(path, 0o600, (*major, *minor)),
+            Node::Copy(source, mode) => {
+                let data = fs::read(source).with_context(|| format!("{}", source.display()))?;
+                archive.file(path, *mode, &data);
+            }
+        }
+    }
+    Ok(archive.unfinished())
+}
+
+/// The applet names that are compiled into a busybox: strings in alphabetical order that begin with `[` and `[[`.
+fn applets(busybox: &[u8]) -> Option<Vec<String>> {
+    let start = busybox
+        .windows(6)
+        .position(|window| window == b"\0[\0[[\0")?
+        + 1;
+    let names = busybox[start..]
+        .split(|&byte| byte == 0)
+        .take_while(|name| !name.is_empty());
+    Some(
+        names
+            .filter_map(|name| String::from_utf8(name.to_vec()).ok())
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn applet_names_are_read_from_the_table_in_the_binary() {
+        let names = applets(b"\x7fELF..\0\0[\0[[\0acpid\0ash\0zcip\0\0more").unwrap();
+        assert_eq!(names, ["[", "[[", "acpid", "ash", "zcip"]);
+    }
+
+    #[test]
+    fn bin_and_lib_are_under_usr() {
+        assert_eq!(inner("/bin/sh"), "usr/bin/sh");
+        assert_eq!(inner("lib64/ld.so"), "usr/lib64/ld.so");
+        assert_eq!(inner("/init"), "init");
+    }
+
+    #[test]
+    fn every_recipe_can_be_read() {
+        for name in names().unwrap() {
+            Recipe::load(&name).unwrap();
+        }
+    }
+}
