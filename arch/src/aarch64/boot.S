@@ -7,8 +7,6 @@
 .set TABLE,        0x3                  // valid, table
 .set NORMAL_BLOCK, 0x701                // valid block, attribute 0, inner shareable, accessed
 .set DATA_BLOCK,   0x0060000000000701   // the same, never executable
-.set READ_ONLY,    0x80
-.set IMAGE_BASE,   0xffffffff80000000
 // Attribute 0: normal write-back; 1: device nGnRE; 2: normal uncached.
 .set MAIR,         0x4404ff
 // 48-bit halves with 4 KiB pages, table walks cacheable and inner shareable, user tags ignored
@@ -16,7 +14,7 @@
 .set TCR,          (16 | (1 << 8) | (1 << 10) | (3 << 12) | (16 << 16) | (1 << 24) | (1 << 26) | (3 << 28) | (2 << 30) | (1 << 37))
 // MMU and caches on, stack alignment checked, user may use DC ZVA, CTR_EL0, cache maintenance by address, WFI and WFE;
 // PAN is set on every exception (SPAN = 0).
-.set SCTLR,        0x3450d91d & ~0x800000
+.set SCTLR,        0x3455d91d
 .set SCTLR_OFF,    0x30d00800
 
 .section .head.text, "ax"
@@ -56,23 +54,17 @@ primary_start:
     orr     x3, x3, x2
     str     x3, [x1, x4, lsl #3]
 
-    // The first kernel tables: the image, and two gigabytes of RAM around the device tree.
+    // The first kernel tables: the image, and the gigabytes of RAM that hold it and the device tree (boot.rs
+    // refuses a tree that crosses their end).
     adrp    x0, boot_l0
     adrp    x1, boot_ram_l1
     mov     x5, x21
     bl      hook_l1
-    ubfx    x4, x21, #30, #9
-    lsr     x3, x21, #30
-    lsl     x3, x3, #30
-    ldr     x2, =DATA_BLOCK
-    orr     x3, x3, x2
-    str     x3, [x1, x4, lsl #3]
-    cmp     x4, #511
-    b.eq    1f
-    add     x4, x4, #1
-    add     x3, x3, #(1 << 30 >> 12), lsl #12
-    str     x3, [x1, x4, lsl #3]
-1:  adrp    x1, boot_image_l1
+    bl      map_gigabyte
+    mov     x5, x20
+    bl      hook_l1
+    bl      map_gigabyte
+    adrp    x1, boot_image_l1
     orr     x2, x1, TABLE
     str     x2, [x0, #(511 * 8)]
     adrp    x3, boot_image_l2
@@ -106,6 +98,16 @@ hook_l1:
     ubfx    x4, x5, #39, #9
     orr     x2, x1, TABLE
     str     x2, [x0, x4, lsl #3]
+    ret
+
+// Maps the gigabyte around physical address x5 as data in the table x1; clobbers x2 to x4.
+map_gigabyte:
+    ubfx    x4, x5, #30, #9
+    lsr     x3, x5, #30
+    lsl     x3, x3, #30
+    ldr     x2, =DATA_BLOCK
+    orr     x3, x3, x2
+    str     x3, [x1, x4, lsl #3]
     ret
 
 // Turns the MMU on with the identity map below and the tables x25 above; clobbers x0 to x3.
@@ -179,7 +181,8 @@ enter_el1:
     ubfx    x0, x0, #24, #4
     cbz     x0, 2f                      // no GIC system registers
     mrs     x0, s3_4_c12_c9_5           // ICC_SRE_EL2
-    orr     x0, x0, #9                  // SRE, Enable
+    mov     x1, #9                      // SRE, Enable
+    orr     x0, x0, x1
     msr     s3_4_c12_c9_5, x0
     isb
     msr     s3_4_c12_c11_0, xzr         // ICH_HCR_EL2

@@ -1,0 +1,110 @@
+//! Access to user memory of the active address space. Nothing here sleeps or allocates: an access stops at
+//! the first byte that is absent or not allowed, and says where. Any address may be passed.
+
+use super::paging::USER_END;
+use super::features;
+use crate::addr::VirtAddr;
+use crate::trap::{Access, PageFault};
+use core::arch::global_asm;
+
+global_asm!(include_str!("usercopy.S"), options(raw));
+
+/// Two registers.
+#[repr(C)]
+struct Pair(u64, u64);
+
+unsafe extern "C" {
+    fn usercopy_read(to: *mut u8, from: usize, len: usize) -> usize;
+    fn usercopy_write(from: *const u8, to: usize, len: usize) -> usize;
+    fn usercopy_zero(unused: usize, to: usize, len: usize) -> usize;
+    fn usercopy_string(to: *mut u8, from: usize, len: usize) -> Pair;
+    fn usercopy_load(unused: usize, from: usize) -> Pair;
+    fn usercopy_exchange(new: u32, at: usize, current: u32, pan: u32) -> Pair;
+}
+
+/// How many of `len` bytes from `addr` lie in the user half.
+#[inline(always)]
+fn in_range(addr: VirtAddr, len: usize) -> usize {
+    len.min(USER_END.0.saturating_sub(addr.0))
+}
+
+/// The result of a copy of `len` bytes, of which the loop was given `tried` and left out `left`.
+#[inline(always)]
+fn outcome(
+    addr: VirtAddr,
+    access: Access,
+    len: usize,
+    tried: usize,
+    left: usize,
+) -> Result<(), (PageFault, usize)> {
+    let done = tried - left;
+    if done == len {
+        return Ok(());
+    }
+    Err((PageFault { addr: VirtAddr(addr.0.wrapping_add(done)), access }, done))
+}
+
+/// Copies `dst.len()` bytes from user memory. On a fault, `Err` gives the fault and how many bytes were copied before it.
+#[inline]
+pub fn read(src: VirtAddr, dst: &mut [u8]) -> Result<(), (PageFault, usize)> {
+    let tried = in_range(src, dst.len());
+    // SAFETY: `dst` is good for `tried` bytes; the user side is checked by the hardware, and its faults have fixups.
+    let left = unsafe { usercopy_read(dst.as_mut_ptr(), src.0, tried) };
+    outcome(src, Access::Read, dst.len(), tried, left)
+}
+
+/// Copies `src` to user memory. On a fault, `Err` gives the fault and how many bytes were copied before it.
+#[inline]
+pub fn write(dst: VirtAddr, src: &[u8]) -> Result<(), (PageFault, usize)> {
+    let tried = in_range(dst, src.len());
+    // SAFETY: as in `read`.
+    let left = unsafe { usercopy_write(src.as_ptr(), dst.0, tried) };
+    outcome(dst, Access::Write, src.len(), tried, left)
+}
+
+/// Writes `len` zero bytes to user memory.
+#[inline]
+pub fn zero(dst: VirtAddr, len: usize) -> Result<(), (PageFault, usize)> {
+    let tried = in_range(dst, len);
+    // SAFETY: as in `read`; no kernel memory is touched.
+    let left = unsafe { usercopy_zero(0, dst.0, tried) };
+    outcome(dst, Access::Write, len, tried, left)
+}
+
+/// Copies up to and including the first zero byte, at most `dst.len()` bytes. Returns the number of bytes
+/// before the zero, or `dst.len()` if there is none.
+pub fn read_string(src: VirtAddr, dst: &mut [u8]) -> Result<usize, PageFault> {
+    let tried = in_range(src, dst.len());
+    // SAFETY: as in `read`; the loop writes `tried` bytes at most.
+    let Pair(done, faulted) = unsafe { usercopy_string(dst.as_mut_ptr(), src.0, tried) };
+    let done = done as usize;
+    if faulted != 0 || done == tried && tried < dst.len() {
+        return Err(PageFault { addr: VirtAddr(src.0.wrapping_add(done)), access: Access::Read });
+    }
+    Ok(done)
+}
+
+/// Loads a 32-bit word atomically. `addr` must be aligned to 4.
+pub fn load_u32(addr: VirtAddr) -> Result<u32, PageFault> {
+    let fault = PageFault { addr, access: Access::Read };
+    if in_range(addr, 4) < 4 {
+        return Err(fault);
+    }
+    // SAFETY: as in `read`; no kernel memory is touched.
+    let Pair(word, faulted) = unsafe { usercopy_load(0, addr.0) };
+    if faulted == 0 { Ok(word as u32) } else { Err(fault) }
+}
+
+/// Compares and exchanges a 32-bit word atomically (sequentially consistent); returns the value found. `addr` must be
+/// aligned to 4. The page must be writable.
+pub fn compare_exchange_u32(addr: VirtAddr, current: u32, new: u32) -> Result<u32, PageFault> {
+    let fault = PageFault { addr, access: Access::Write };
+    // A misaligned exclusive would be a fault that no page can satisfy.
+    if in_range(addr, 4) < 4 || addr.0 & 3 != 0 {
+        return Err(fault);
+    }
+    // SAFETY: the word lies in the user half, where every mapping is the program's; faults have fixups.
+    let Pair(found, faulted) =
+        unsafe { usercopy_exchange(new, addr.0, current, features::has_pan().into()) };
+    if faulted == 0 { Ok(found as u32) } else { Err(fault) }
+}
