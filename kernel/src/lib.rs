@@ -1,1 +1,14 @@
+//! The kernel's parts joined: what a CPU does ([`cpu`]), how the machine boots ([`boot`]), the log, the
+//! devices and the file systems that show the kernel's own state.
 #![cfg_attr(target_os = "none", no_std)]
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+extern crate alloc;
+
+pub mod cmdline;
+pub mod console;
+pub mod cpu;
+pub mod log;
+pub mod random;
+pub mod time;

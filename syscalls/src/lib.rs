@@ -1,1 +1,31 @@
+//! The Linux ABI: system call numbers ([`abi`], [`table`]), what a thread does between two of them ([`run`]), and one
+//! file per family of calls.
+//!
+//! Most calls are plain functions that never wait: `fn(&mut Current, &Args) -> Result<usize>`. One that touches absent
+//! user memory returns [`base::Error::Fault`] and is called again once the fault is resolved, so it must not
+//! have had an effect by then. One that would wait returns [`base::Error::WouldBlock`] and goes on in
+//! [`wait`], where the few calls that can wait have an async half. Errors become errno in [`run`] and nowhere else.
 #![cfg_attr(target_os = "none", no_std)]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+extern crate alloc;
+
+pub mod abi;
+mod args;
+mod children;
+pub mod creation;
+mod execution;
+mod fault;
+mod frame;
+mod futex;
+mod identity;
+pub mod run;
+mod scheduling;
+mod signals;
+mod system;
+mod table;
+mod time;
+mod wait;
+
+pub use args::Args;

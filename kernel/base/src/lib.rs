@@ -10,6 +10,7 @@ pub mod errno;
 pub mod error;
 pub mod events;
 pub mod percpu;
+pub mod rank;
 pub mod time;
 
 pub use cred::{Capability, Credentials};

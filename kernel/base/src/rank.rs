@@ -1,0 +1,41 @@
+//! The lock order: every spin lock of the kernel, outermost first. A CPU takes locks in rising rank;
+//! debug builds check it at each `lock()`. The executor's own locks are innermost of all.
+
+use executor::spin::Rank;
+
+macro_rules! ranks {
+    ($($(#[$doc:meta])* $name:ident = $order:literal, $text:literal;)*) => {
+        $($(#[$doc])* pub const $name: Rank = Rank::new($order, $text);)*
+    };
+}
+
+ranks! {
+    /// Parents and children, groups, sessions, exit states (`process::tree`).
+    TREE = 20, "process tree";
+    /// One process's place in the tree, under TREE.
+    LINKS = 22, "process links";
+    /// The members of one process group, under TREE.
+    GROUP = 23, "process group";
+    /// The pid table.
+    PIDS = 24, "pids";
+    /// A process's pending signals, stop state and threads.
+    PROCESS = 28, "process";
+    /// Signal actions, which processes may share.
+    ACTIONS = 32, "signal actions";
+    /// A thread's pending signals.
+    THREAD_SIGNALS = 36, "thread signals";
+    /// What of a thread others may look at: its name, descriptor table, address space.
+    THREAD = 40, "thread";
+    /// Threads per user.
+    USERS = 42, "threads per user";
+    /// A bucket of the futex table.
+    FUTEX = 44, "futex";
+    /// Where a thread's futex wait was moved to, under FUTEX.
+    FUTEX_MOVED = 46, "moved futex";
+    /// The random number generator.
+    RANDOM = 200, "random";
+    /// The kernel log.
+    LOG = 210, "log";
+    /// The console's output queue.
+    CONSOLE = 220, "console";
+}

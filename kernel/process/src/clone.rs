@@ -1,0 +1,307 @@
+//! Creation (fork(2), vfork(2), clone(2), clone3(2)): one record, one table of rules, one path.
+//!
+//! The child is built in stages. Each stage owns what it made, so a failure drops it all; nothing is visible to others
+//! before [`link`], and nothing can fail after it.
+
+use crate::current::Current;
+use crate::limits::Resource;
+use crate::process::Process;
+use crate::signal::stop::StopState;
+use crate::signal::{Actions, Signal};
+use crate::thread::{Conditions, Thread, View};
+use crate::tree::{self, Links};
+use crate::users;
+use crate::{Pid, reparent};
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use arch::addr::VirtAddr;
+use base::{Capability, Errno, Error, Restart, Result};
+use bitflags::bitflags;
+use executor::{Completion, Task};
+use linux_raw_sys::general as raw;
+use memory::user::UserPtr;
+
+bitflags! {
+    /// `CLONE_*`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[allow(missing_docs, reason = "clone(2) documents them")]
+    pub struct Flags: u64 {
+        const VM = raw::CLONE_VM as u64;
+        const FS = raw::CLONE_FS as u64;
+        const FILES = raw::CLONE_FILES as u64;
+        const SIGHAND = raw::CLONE_SIGHAND as u64;
+        const PIDFD = raw::CLONE_PIDFD as u64;
+        const PTRACE = raw::CLONE_PTRACE as u64;
+        const VFORK = raw::CLONE_VFORK as u64;
+        const PARENT = raw::CLONE_PARENT as u64;
+        const THREAD = raw::CLONE_THREAD as u64;
+        const NEWNS = raw::CLONE_NEWNS as u64;
+        const SYSVSEM = raw::CLONE_SYSVSEM as u64;
+        const SETTLS = raw::CLONE_SETTLS as u64;
+        const PARENT_SETTID = raw::CLONE_PARENT_SETTID as u64;
+        const CHILD_CLEARTID = raw::CLONE_CHILD_CLEARTID as u64;
+        const DETACHED = raw::CLONE_DETACHED as u64;
+        const UNTRACED = raw::CLONE_UNTRACED as u64;
+        const CHILD_SETTID = raw::CLONE_CHILD_SETTID as u64;
+        const NEWCGROUP = raw::CLONE_NEWCGROUP as u64;
+        const NEWUTS = raw::CLONE_NEWUTS as u64;
+        const NEWIPC = raw::CLONE_NEWIPC as u64;
+        const NEWUSER = raw::CLONE_NEWUSER as u64;
+        const NEWPID = raw::CLONE_NEWPID as u64;
+        const NEWNET = raw::CLONE_NEWNET as u64;
+        const IO = raw::CLONE_IO as u64;
+        const NEWTIME = raw::CLONE_NEWTIME as u64;
+        const CLEAR_SIGHAND = 1 << 32;
+        const INTO_CGROUP = 1 << 33;
+
+        /// What asks for a new namespace. There is none to be had: EINVAL.
+        const NEW_ANY = Self::NEWNS.bits() | Self::NEWCGROUP.bits() | Self::NEWUTS.bits() | Self::NEWIPC.bits()
+            | Self::NEWUSER.bits() | Self::NEWPID.bits() | Self::NEWNET.bits() | Self::NEWTIME.bits();
+    }
+}
+
+/// What the caller of any of the four calls asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// What is shared and what is done.
+    pub flags: Flags,
+    /// The signal that the parent gets at the child's exit; 0 for none.
+    pub exit_signal: u8,
+    /// The child's stack pointer; 0 for the parent's.
+    pub stack: usize,
+    /// The child's thread pointer, with SETTLS.
+    pub tls: usize,
+    /// Where the parent finds the child's id, with PARENT_SETTID.
+    pub parent_tid: VirtAddr,
+    /// Where the child finds its id, with CHILD_SETTID, and what is zeroed at its end, with CHILD_CLEARTID.
+    pub child_tid: VirtAddr,
+    /// Where the parent finds the pidfd, with PIDFD.
+    pub pidfd: VirtAddr,
+}
+
+/// The combinations that are EINVAL: the first set may not come with the second (and, for the last field true, may not
+/// come without it).
+const RULES: &[(Flags, Flags, bool)] = &[
+    (Flags::NEWNS, Flags::FS, false),
+    (Flags::NEWUSER, Flags::FS, false),
+    (Flags::THREAD, Flags::SIGHAND, true),
+    (Flags::SIGHAND, Flags::VM, true),
+    (Flags::SIGHAND, Flags::CLEAR_SIGHAND, false),
+    (Flags::THREAD, Flags::NEWUSER, false),
+    (Flags::THREAD, Flags::NEWPID, false),
+    (Flags::PIDFD, Flags::DETACHED, false),
+    (Flags::NEWIPC, Flags::SYSVSEM, false),
+];
+
+impl Request {
+    /// Whether the flags go together, in the order that clone(2) checks them.
+    fn check(&self, parent: &Process) -> Result<(), Errno> {
+        for &(flag, other, needed) in RULES {
+            if self.flags.contains(flag) && self.flags.contains(other) != needed {
+                return Err(Errno::EINVAL);
+            }
+        }
+        if self.flags.contains(Flags::PARENT) && parent.is_init() {
+            return Err(Errno::EINVAL);
+        }
+        // Namespaces, cgroups, shared semaphore undo lists and I/O contexts, and thread pidfds: not here.
+        if self.flags.intersects(Flags::NEW_ANY | Flags::INTO_CGROUP | Flags::PIDFD) {
+            return Err(Errno::EINVAL);
+        }
+        Ok(())
+    }
+}
+
+/// What one child will be made of.
+struct Parts {
+    current: Current,
+    process: Option<Arc<Process>>,
+    nice: executor::SchedParams,
+}
+
+/// Makes a child as `request` says and starts it with `spawn`. Returns its id as the parent
+/// sees it. Waits for memory to be copied and, with VFORK, until the child lets go of the
+/// parent's memory.
+///
+/// Errors: EINVAL, EAGAIN (limits), ENOMEM; a pending signal restarts the call.
+pub async fn clone(parent: &mut Current, request: Request, spawn: fn(Current, executor::SchedParams) -> Task) -> Result<u32> {
+    request.check(&parent.thread.process)?;
+    refuse_if_disturbed(&parent.thread)?;
+    let charge = users::charge(&parent.cred, parent.thread.limit(Resource::Nproc))?;
+    memory::admit(8 * 1024).map_err(|_| Errno::ENOMEM)?;
+    let mut parts = build(parent, &request).await?;
+    let thread = parts.current.thread.clone();
+    thread.charge.lock().replace(charge);
+    let id = thread.id();
+    let vfork = request.flags.contains(Flags::VFORK).then(|| Arc::new(Completion::new()));
+    parts.current.vfork = vfork.clone();
+    if request.flags.contains(Flags::PARENT_SETTID) {
+        // A bad pointer is ignored; one that is merely absent is not bad.
+        let _ = store(parent, request.parent_tid, id).await;
+    }
+    link(parent, &thread, parts.process.as_ref())?;
+    let task = spawn(parts.current, parts.nice);
+    thread.view.lock().task = Some(task);
+    if !thread.is_undisturbed() {
+        // Somebody set a condition between the link and here and found no task to wake.
+        thread.interrupt(Conditions::empty());
+    }
+    if let Some(done) = vfork {
+        parent.thread.killable(done.wait()).await?;
+    }
+    Ok(id)
+}
+
+/// A signal that waits already is taken first: the call is then restarted, and the program never sees EINTR.
+fn refuse_if_disturbed(thread: &Thread) -> Result<()> {
+    if thread.has(Conditions::INTERRUPT) { Err(Error::Interrupted(Restart::Always)) } else { Ok(()) }
+}
+
+/// Stores a word in the program's memory, resolving faults.
+async fn store(current: &Current, addr: VirtAddr, value: u32) -> Result<()> {
+    loop {
+        match UserPtr::<u32>::new(addr).write(&value) {
+            Ok(()) => return Ok(()),
+            Err(fault) => current.space.fault(fault).await.map_err(|_| Errno::EFAULT)?,
+        }
+    }
+}
+
+async fn build(parent: &mut Current, request: &Request) -> Result<Parts> {
+    let flags = request.flags;
+    let space = if flags.contains(Flags::VM) { parent.space.clone() } else { parent.space.fork().await? };
+    let files = if flags.contains(Flags::FILES) { parent.files.clone() } else { Arc::new(parent.files.fork()?) };
+    let fs = if flags.contains(Flags::FS) { parent.fs.clone() } else { Arc::new(parent.fs.fork()) };
+    let actions = child_actions(parent, flags);
+    let fpu = parent.fpu.fork().map_err(|_| Errno::ENOMEM)?;
+    let mut cx = parent.cx.clone();
+    cx.set_syscall_result(0);
+    if request.stack != 0 {
+        cx.set_sp(request.stack);
+    }
+    if flags.contains(Flags::SETTLS) {
+        cx.set_tls(request.tls);
+    }
+    let pid = Pid::allocate()?;
+    let (process, owner) = if flags.contains(Flags::THREAD) {
+        (None, parent.thread.process.clone())
+    } else {
+        let process = new_process(parent, request, &pid, &actions);
+        (Some(process.clone()), process)
+    };
+    let view = View {
+        name: parent.thread.name(),
+        cred: parent.cred.clone(),
+        space: Some(space.clone()),
+        files: Some(files.clone()),
+        fs: Some(fs.clone()),
+        actions: actions.clone(),
+        task: None,
+        pid: pid.clone(),
+        parent_death_signal: None,
+    };
+    let thread = Thread::new(owner, parent.thread.mask(), view);
+    pid.set_thread(&thread);
+    let keeps_stack = !flags.contains(Flags::VM) || flags.contains(Flags::VFORK);
+    let current = Current {
+        thread,
+        cx,
+        fpu,
+        space,
+        files,
+        fs,
+        cred: parent.cred.clone(),
+        actions,
+        clear_child_tid: if flags.contains(Flags::CHILD_CLEARTID) { request.child_tid } else { VirtAddr(0) },
+        set_child_tid: if flags.contains(Flags::CHILD_SETTID) { request.child_tid } else { VirtAddr(0) },
+        robust_list: VirtAddr(0),
+        alt_stack: if keeps_stack { parent.alt_stack } else { Default::default() },
+        saved_mask: None,
+        resume: None,
+        exiting: None,
+        vfork: None,
+    };
+    Ok(Parts { current, process, nice: parent.thread.sched_params() })
+}
+
+fn child_actions(parent: &Current, flags: Flags) -> Arc<Actions> {
+    if flags.contains(Flags::SIGHAND) {
+        return parent.actions.clone();
+    }
+    let actions = parent.actions.fork();
+    if flags.contains(Flags::CLEAR_SIGHAND) {
+        actions.reset_handlers();
+    }
+    actions
+}
+
+/// The child's process, not linked to anything yet. Parent and group are decided in [`link`].
+fn new_process(parent: &Current, request: &Request, pid: &Arc<Pid>, actions: &Arc<Actions>) -> Arc<Process> {
+    let creator = &parent.thread.process;
+    let tree = tree::lock();
+    let (group, grandparent, inherited_signal) = {
+        let links = creator.links(&tree);
+        (links.group.clone(), links.parent.clone(), links.exit_signal)
+    };
+    drop(tree);
+    let adopted = request.flags.contains(Flags::PARENT);
+    let links = Links {
+        parent: if adopted { grandparent } else { Some(creator.clone()) },
+        parent_thread: parent.thread.id(),
+        children: BTreeMap::new(),
+        group,
+        exit_signal: if adopted { inherited_signal } else { Signal::new(request.exit_signal.into()) },
+        zombie: None,
+        subreaper: false,
+        did_exec: false,
+    };
+    let process = Process::new(pid.clone(), links, actions.clone(), creator.limits.fork());
+    process.set_uid(parent.cred.uid);
+    process.shared.lock().executable = creator.shared.lock().executable.clone();
+    process
+}
+
+/// Makes the child known. Past this point nothing fails. A signal sent to a group is delivered under the tree
+/// lock, so it reaches either the parent before this point, which restarts the call, or the child as well.
+fn link(parent: &Current, thread: &Arc<Thread>, process: Option<&Arc<Process>>) -> Result<()> {
+    let mut tree = tree::lock();
+    parent.thread.process.refuse_if_dying()?;
+    refuse_if_disturbed(&parent.thread)?;
+    match process {
+        None => {
+            let mut shared = thread.process.shared.lock();
+            shared.threads.insert(thread.id(), thread.clone());
+            // Born during a group stop: it stops with the others.
+            match &mut shared.stop {
+                StopState::Running => {}
+                StopState::Stopping { running, .. } => {
+                    *running += 1;
+                    thread.set(Conditions::STOP);
+                }
+                StopState::Stopped { .. } => thread.set(Conditions::STOP),
+            }
+        }
+        Some(process) => {
+            process.shared.lock().threads.insert(thread.id(), thread.clone());
+            // The parent may have moved or, with CLONE_PARENT, exited since the process was built.
+            let group = parent.thread.process.links(&tree).group.clone();
+            let mut father = process.links(&tree).parent.clone();
+            if father.as_ref().is_some_and(|father| father.links(&tree).zombie.is_some()) {
+                father = reparent::new_parent(&tree, &parent.thread.process);
+            }
+            process.links(&tree).group = group.clone();
+            process.links(&tree).parent = father.clone();
+            tree::join_group(&mut tree, process, &group);
+            if let Some(father) = father {
+                father.links(&tree).children.insert(process.id(), process.clone());
+            }
+            tree.processes += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Whether `cred` may have more threads than its limit (RLIMIT_NPROC).
+pub(crate) fn may_exceed_nproc(cred: &base::Credentials) -> bool {
+    cred.uid == 0 || cred.has(Capability::SysResource) || cred.has(Capability::SysAdmin)
+}

@@ -1,0 +1,177 @@
+//! The running thread's own side: registers and what nobody else changes. It lives inside the
+//! thread's future and is handed by reference to everything the thread does.
+
+use crate::signal::{Actions, SignalSet};
+use crate::thread::{Conditions, Thread};
+use alloc::sync::Arc;
+use arch::addr::VirtAddr;
+use arch::user::{Context, Fpu};
+use base::Credentials;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::Poll;
+use executor::Completion;
+use memory::Space;
+use pin_project_lite::pin_project;
+use vfs::{Caller, FdTable, FsContext};
+
+/// The alternate signal stack (sigaltstack(2)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AltStack {
+    /// Its lowest address.
+    pub base: usize,
+    /// Bytes; 0 where there is none.
+    pub size: usize,
+    /// SS_AUTODISARM was given.
+    pub autodisarm: bool,
+}
+
+impl AltStack {
+    /// Whether a stack pointer lies on it. With SS_AUTODISARM it never counts as in use.
+    pub fn contains(&self, sp: usize) -> bool {
+        !self.autodisarm && sp > self.base && sp - self.base <= self.size
+    }
+}
+
+/// What restart_syscall(2) goes on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// A relative sleep until `until` (nanoseconds of the monotonic clock); the remaining time goes to `remaining` if
+    /// it is not null.
+    Sleep {
+        /// The end.
+        until: u64,
+        /// Where the remaining time goes.
+        remaining: VirtAddr,
+    },
+    /// A futex wait with a relative time-out.
+    Futex {
+        /// The word.
+        addr: VirtAddr,
+        /// The expected value.
+        value: u32,
+        /// The end.
+        until: u64,
+        /// The bits to be woken by.
+        bitset: u32,
+        /// FUTEX_PRIVATE_FLAG.
+        private: bool,
+    },
+}
+
+/// A thread, seen from inside.
+pub struct Current {
+    /// Its record, which others see.
+    pub thread: Arc<Thread>,
+    /// The general registers.
+    pub cx: Context,
+    /// The vector registers.
+    pub fpu: Fpu,
+    /// The address space; the record's copy is for others.
+    pub space: Arc<Space>,
+    /// The descriptors.
+    pub files: Arc<FdTable>,
+    /// Root, working directory and umask.
+    pub fs: Arc<FsContext>,
+    /// The identity.
+    pub cred: Arc<Credentials>,
+    /// The signal actions.
+    pub actions: Arc<Actions>,
+    /// Zeroed, and its futex woken, when the thread lets go of its address space (set_tid_address(2)).
+    pub clear_child_tid: VirtAddr,
+    /// Written with the thread id before the program runs for the first time.
+    pub set_child_tid: VirtAddr,
+    /// The head of the robust futex list; null for none.
+    pub robust_list: VirtAddr,
+    /// The alternate signal stack.
+    pub alt_stack: AltStack,
+    /// The mask to go back to when no handler runs after sigsuspend, ppoll, pselect, epoll_pwait.
+    pub saved_mask: Option<SignalSet>,
+    /// What restart_syscall(2) would do.
+    pub resume: Option<Resume>,
+    /// Set when the thread has asked to exit: its wait status.
+    pub exiting: Option<i32>,
+    /// Fires when the thread lets go of its address space: its parent waits in vfork.
+    pub vfork: Option<Arc<Completion>>,
+}
+
+impl Current {
+    /// What files may know of this thread. The description's flags are the file call's to add.
+    #[inline]
+    pub fn caller(&self) -> Caller<'_> {
+        Caller {
+            cred: &self.cred,
+            nonblock: false,
+            append: false,
+            direct: false,
+            thread: self.thread.id(),
+            process: self.thread.process.id(),
+        }
+    }
+
+    /// Replaces the identity, for the thread itself and for those who look.
+    pub fn set_cred(&mut self, cred: Arc<Credentials>) {
+        self.thread.process.set_uid(cred.uid);
+        self.thread.view.lock().cred = cred.clone();
+        self.cred = cred;
+    }
+
+    /// Replaces the address space, which is active from now on. The old one is returned; it is still to be let go of.
+    pub fn set_space(&mut self, space: Arc<Space>) -> Arc<Space> {
+        self.thread.view.lock().space = Some(space.clone());
+        space.activate();
+        core::mem::replace(&mut self.space, space)
+    }
+
+    /// Replaces the descriptor table.
+    pub fn set_files(&mut self, files: Arc<FdTable>) {
+        self.thread.view.lock().files = Some(files.clone());
+        self.files = files;
+    }
+
+    /// Replaces root, working directory and umask.
+    pub fn set_fs(&mut self, fs: Arc<FsContext>) {
+        self.thread.view.lock().fs = Some(fs.clone());
+        self.fs = fs;
+    }
+
+    /// Replaces the signal actions.
+    pub fn set_actions(&mut self, actions: Arc<Actions>) {
+        self.thread.view.lock().actions = actions.clone();
+        self.thread.process.shared.lock().actions = actions.clone();
+        self.actions = actions;
+    }
+}
+
+pin_project! {
+    /// The one wrapper around every thread's future: before each poll this CPU sees the thread's address space, and
+    /// after one that leaves it waiting the vector registers are in memory.
+    pub struct Installed<F> {
+        #[pin]
+        life: F,
+        thread: Arc<Thread>,
+    }
+}
+
+impl<F: Future<Output = ()>> Installed<F> {
+    /// Wraps `life`, the future of `thread`.
+    pub fn new(thread: Arc<Thread>, life: F) -> Installed<F> {
+        Installed { life, thread }
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Installed<F> {
+    type Output = ();
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut core::task::Context<'_>) -> Poll<()> {
+        let this = self.project();
+        this.thread.install();
+        let poll = this.life.poll(cx);
+        if poll.is_pending() && arch::user::leave().is_err() {
+            // Its registers are lost to the next thread: it cannot go on.
+            this.thread.interrupt(Conditions::KILL);
+        }
+        poll
+    }
+}

@@ -1,0 +1,214 @@
+//! How a thread dies, and with the last of its threads a process (exit(2), exit_group(2)).
+//!
+//! [`prepare`] does what needs the thread's memory and may wait; [`finish`] lets go of everything and
+//! announces the death. Between them nothing can fail.
+
+use crate::current::Current;
+use crate::process::Process;
+use crate::signal::{Disposition, Fields, SaFlags, Siginfo, Signal, code, send, stop};
+use crate::thread::Thread;
+use crate::tree::{self, Tree, Zombie};
+use crate::{futex, reparent, robust};
+use alloc::sync::Arc;
+use arch::addr::VirtAddr;
+use memory::user::UserPtr;
+
+/// Told of process ends by what the process layer does not know: terminals of session leaders.
+pub trait ExitHook: Send + Sync {
+    /// The leader of session `session` exits.
+    fn session_leader_exits(&self, session: u32);
+}
+
+static HOOK: executor::spin::SpinLock<Option<&'static dyn ExitHook>> =
+    executor::spin::SpinLock::new(base::rank::THREAD, None);
+
+/// Registers the one hook.
+pub fn set_hook(hook: &'static dyn ExitHook) {
+    *HOOK.lock() = Some(hook);
+}
+
+/// Lets go of what lies in user memory: robust futexes, the id that joiners watch. Called at exit and, before the old
+/// memory goes, by execve(2).
+pub async fn release_memory(current: &mut Current) {
+    robust::release_all(current).await;
+    let addr = core::mem::take(&mut current.clear_child_tid);
+    // With no other user of the memory there is nobody to see it.
+    if addr != VirtAddr(0) && Arc::strong_count(&current.space) > 2 {
+        loop {
+            match UserPtr::<u32>::new(addr).write(&0) {
+                Ok(()) => break,
+                Err(fault) if current.space.fault(fault).await.is_ok() => {}
+                // A bad pointer is nobody's error at exit.
+                Err(_) => return,
+            }
+        }
+        futex::wake_exited(current, addr).await;
+    }
+}
+
+/// What a dying thread does while it still has everything.
+pub async fn prepare(current: &mut Current) {
+    release_memory(current).await;
+}
+
+/// Ends the thread. `status` is its own wait status; the process's was decided before, if others decided it.
+pub fn finish(current: Current, status: i32) {
+    let Current { thread, space, files, fs, vfork, actions, .. } = current;
+    let process = thread.process.clone();
+    {
+        let mut view = thread.view.lock();
+        let held = (view.space.take(), view.files.take(), view.fs.take());
+        drop(view);
+        drop(held);
+    }
+    arch::paging::deactivate();
+    drop((space, files, fs, actions));
+    if let Some(vfork) = vfork {
+        vfork.complete();
+    }
+    let mut tree = tree::lock();
+    let last = leave_process(&tree, &thread, status);
+    thread.charge.lock().take();
+    if let Some(status) = last {
+        exit_process(&mut tree, &process, status);
+    }
+    drop(tree);
+    if !thread.is_leader() {
+        let pid = thread.view.lock().pid.clone();
+        pid.release();
+        pid.exited.notify_all(executor::ALL);
+    }
+    process.threads_changed.notify_all(executor::ALL);
+    // The record may outlive the future; the task it names is over.
+    thread.view.lock().task = None;
+}
+
+/// Takes the thread out of its process. Returns the process's status if it was the last.
+fn leave_process(tree: &Tree, thread: &Arc<Thread>, status: i32) -> Option<i32> {
+    let process = &thread.process;
+    let mut shared = process.shared.lock();
+    shared.threads.remove(&thread.id());
+    process.times.thread_exited(&thread.times.usage());
+    if thread.is_leader() {
+        shared.last_name = thread.name();
+        // The status of a process whose threads all just exit is its leader's.
+        shared.leader_status = status;
+    }
+    let report = stop::thread_gone(&mut shared);
+    if shared.threads.is_empty() {
+        let leader_status = shared.leader_status;
+        return Some(*shared.group_exit.get_or_insert(leader_status));
+    }
+    // Signals that this thread was picked for go to another.
+    let pending = shared.pending.set();
+    if let Some(signal) = pending.first()
+        && let Some(other) = shared.pick(signal)
+    {
+        other.interrupt(crate::Conditions::SIGNAL);
+    }
+    drop(shared);
+    if let Some(report) = report {
+        stop::notify_parent(tree, process, report);
+    }
+    None
+}
+
+/// The last thread has gone.
+fn exit_process(tree: &mut Tree, process: &Arc<Process>, status: i32) {
+    reparent::hand_over_children(tree, process);
+    let group = process.links(tree).group.clone();
+    if group.session_id() == process.id()
+        && let Some(hook) = *HOOK.lock()
+    {
+        hook.session_leader_exits(process.id());
+    }
+    rescue_orphans(tree, process);
+    let mut usage = process.times.exited();
+    usage.add(&process.times.children());
+    process.links(tree).zombie = Some(Zombie { status, usage });
+    process.pid().exited.notify_all(executor::ALL);
+    announce(tree, process);
+}
+
+/// A group that this exit orphans and that has a stopped member would stop for ever: it gets SIGHUP and SIGCONT.
+fn rescue_orphans(tree: &mut Tree, process: &Arc<Process>) {
+    let group = process.links(tree).group.clone();
+    let Some(parent) = process.parent(tree) else { return };
+    let outside = {
+        let theirs = parent.links(tree).group.clone();
+        theirs.id() != group.id() && theirs.session_id() == group.session_id()
+    };
+    if outside && tree::is_orphaned(tree, &group, Some(process)) {
+        hang_up_if_stopped(tree, group.id());
+    }
+}
+
+/// SIGHUP and SIGCONT for a group with a stopped member.
+pub(crate) fn hang_up_if_stopped(tree: &Tree, group: u32) {
+    let members = tree::group_members(tree, group);
+    if !members.iter().any(|member| matches!(member.shared.lock().stop, stop::StopState::Stopped { .. })) {
+        return;
+    }
+    for signal in [Signal::SIGHUP, Signal::SIGCONT] {
+        for member in &members {
+            // Standard signals merge: never refused.
+            let _ = send::to_process_locked(tree, member, Siginfo::kernel(signal));
+        }
+    }
+}
+
+/// Tells the parent of a zombie. A parent that ignores SIGCHLD, or set SA_NOCLDWAIT, does not see it: it is reaped here.
+pub(crate) fn announce(tree: &mut Tree, process: &Arc<Process>) {
+    let Some(parent) = process.parent(tree) else { return };
+    let (signal, zombie) = {
+        let links = process.links(tree);
+        (links.exit_signal, links.zombie)
+    };
+    let Some(zombie) = zombie else { return };
+    let mut reap_now = false;
+    if let Some(signal) = signal {
+        let action = parent.actions().get(signal);
+        let ignored = action.disposition == Disposition::Ignore;
+        if signal == Signal::SIGCHLD {
+            reap_now = ignored || action.flags.contains(SaFlags::NOCLDWAIT);
+        }
+        if !(signal == Signal::SIGCHLD && ignored) {
+            // A child's signal is standard or, if not, queued like any other; a full queue loses it.
+            let _ = send::to_process_locked(tree, &parent, child_info(process, signal, &zombie));
+        }
+    }
+    if reap_now {
+        reap(tree, process, None);
+    }
+    process.changed.notify_all(executor::ALL);
+    parent.children_changed.notify_all(executor::ALL);
+}
+
+fn child_info(process: &Process, signal: Signal, zombie: &Zombie) -> Siginfo {
+    let (code, status) = decode(zombie.status);
+    let (utime, stime) = process.times.exited().ticks();
+    Siginfo { signal, code, fields: Fields::Child { pid: process.id(), uid: process.uid(), status, utime, stime } }
+}
+
+/// A wait status as `si_code` and `si_status` have it.
+pub fn decode(status: i32) -> (i32, i32) {
+    match status & 0x7f {
+        0 => (code::CLD_EXITED, status >> 8 & 0xff),
+        signal if status & 0x80 != 0 => (code::CLD_DUMPED, signal),
+        signal => (code::CLD_KILLED, signal),
+    }
+}
+
+/// Removes a zombie from the tree; its usage goes to `parent`, if a parent reaps it.
+pub(crate) fn reap(tree: &mut Tree, process: &Arc<Process>, reaper: Option<&Process>) {
+    let zombie = process.links(tree).zombie;
+    if let (Some(reaper), Some(zombie)) = (reaper, zombie) {
+        reaper.times.child_reaped(&zombie.usage);
+    }
+    if let Some(parent) = process.links(tree).parent.take() {
+        parent.links(tree).children.remove(&process.id());
+    }
+    tree::leave_group(tree, process);
+    process.pid().release();
+    tree.processes -= 1;
+}

@@ -1,0 +1,380 @@
+//! Futexes (futex(2)): threads that wait for a word of user memory to change.
+//!
+//! A waiter is an entry in a bucket of a fixed table, found by the hash of its key. Its thread sleeps until
+//! the entry's waker has taken it out of the bucket and said so in the thread's `futex_wake` word.
+//! The bucket's lock covers both the look at the word and the queueing, so no wake falls between.
+
+use crate::current::Current;
+use crate::thread::Thread;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use arch::addr::VirtAddr;
+use base::{Errno, Error, Restart, Result, rank};
+use core::future::poll_fn;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::task::Poll;
+use executor::spin::{SpinLock, SpinLockGuard};
+use memory::user::UserPtr;
+
+/// What identifies a futex: the address space and address, or the shared object and offset behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    space: usize,
+    offset: u64,
+}
+
+/// Matches every waiter.
+pub const ANY: u32 = u32::MAX;
+
+struct Waiter {
+    key: Key,
+    bitset: u32,
+    ticket: u64,
+    thread: Arc<Thread>,
+}
+
+const BUCKETS: usize = 1024;
+
+static TABLE: [SpinLock<VecDeque<Waiter>>; BUCKETS] =
+    [const { SpinLock::new(rank::FUTEX, VecDeque::new()) }; BUCKETS];
+
+static TICKETS: AtomicU64 = AtomicU64::new(1);
+
+impl Key {
+    /// The key of the word at `addr`. EINVAL if it is not aligned, EFAULT if it cannot be mapped. A private futex is known by
+    /// its address; a shared one by the object it lies in, if it lies in one.
+    pub async fn find(current: &Current, addr: VirtAddr, private: bool) -> Result<Key> {
+        if addr.0 % 4 != 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        if addr >= arch::paging::USER_END {
+            return Err(Errno::EFAULT.into());
+        }
+        let own = Key { space: Arc::as_ptr(&current.space).addr(), offset: addr.0 as u64 };
+        if private {
+            return Ok(own);
+        }
+        let shared = current.space.shared_location(addr).await?;
+        Ok(shared.map_or(own, |(object, offset)| Key { space: object, offset }))
+    }
+
+    fn bucket(&self) -> usize {
+        let mixed = (self.space as u64 ^ self.offset.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 54) as usize % BUCKETS
+    }
+}
+
+/// An entry in the table; dropping it takes it out, and hands on a wake that came meanwhile.
+struct Queued<'a> {
+    thread: &'a Arc<Thread>,
+    ticket: u64,
+    key: Key,
+    consumed: bool,
+}
+
+impl Queued<'_> {
+    fn is_woken(&self) -> bool {
+        self.thread.futex_wake.load(Ordering::Acquire) == self.ticket
+    }
+
+    /// Where the entry is: a requeue may have moved it.
+    fn remove(&self) {
+        let mut key = self.key;
+        loop {
+            let mut bucket = TABLE[key.bucket()].lock();
+            if let Some(at) = bucket.iter().position(|waiter| waiter.ticket == self.ticket) {
+                bucket.remove(at);
+                return;
+            }
+            drop(bucket);
+            if self.is_woken() {
+                return;
+            }
+            // Not there and not woken: it was moved. Requeueing holds both locks, so it is somewhere.
+            match self.thread.futex_moved.lock().take() {
+                Some(moved) => key = moved,
+                None => return,
+            }
+        }
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        if self.consumed {
+            return;
+        }
+        self.remove();
+        if self.is_woken() {
+            wake_key(self.key, 1, ANY);
+        }
+    }
+}
+
+/// FUTEX_WAIT and FUTEX_WAIT_BITSET: waits while the word at `addr` is `value`, until woken by one of the bits
+/// of `bitset`, or `deadline` (nanoseconds since boot). Errors: EAGAIN if the word differs, ETIMEDOUT, EINVAL, EFAULT.
+pub async fn wait(
+    current: &Current,
+    addr: VirtAddr,
+    private: bool,
+    value: u32,
+    bitset: u32,
+    deadline: Option<u64>,
+    restart: Restart,
+) -> Result<()> {
+    if bitset == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let key = Key::find(current, addr, private).await?;
+    let mut queued = loop {
+        match enqueue(current, key, addr, value, bitset) {
+            Ok(queued) => break queued,
+            Err(Error::Fault(fault)) => current.space.fault(fault).await.map_err(|_| Errno::EFAULT)?,
+            Err(error) => return Err(error),
+        }
+    };
+    let woken = poll_fn(|_| if queued.is_woken() { Poll::Ready(()) } else { Poll::Pending });
+    let result = match deadline {
+        None => current.thread.interruptible(restart, woken).await.map(|()| true),
+        Some(at) => {
+            let timed = executor::timeout_at(at, woken);
+            current.thread.interruptible(restart, timed).await.map(|done| done.is_ok())
+        }
+    };
+    if queued.is_woken() {
+        queued.consumed = true;
+        return Ok(());
+    }
+    match result {
+        Ok(_) => Err(Errno::ETIMEDOUT.into()),
+        Err(error) => Err(error),
+    }
+}
+
+fn enqueue<'a>(current: &'a Current, key: Key, addr: VirtAddr, value: u32, bitset: u32) -> Result<Queued<'a>> {
+    let mut bucket = TABLE[key.bucket()].lock();
+    if UserPtr::<u32>::new(addr).load()? != value {
+        return Err(Errno::EAGAIN.into());
+    }
+    bucket.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+    let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
+    bucket.push_back(Waiter { key, bitset, ticket, thread: current.thread.clone() });
+    Ok(Queued { thread: &current.thread, ticket, key, consumed: false })
+}
+
+/// FUTEX_WAKE and FUTEX_WAKE_BITSET: wakes up to `count` waiters on the word; returns how many.
+pub async fn wake(current: &Current, addr: VirtAddr, private: bool, count: u32, bitset: u32) -> Result<usize> {
+    if bitset == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let key = Key::find(current, addr, private).await?;
+    Ok(wake_key(key, count, bitset))
+}
+
+/// Wakes one waiter on the id word of a thread that has exited: a joiner. The word may be awaited as shared or private.
+pub(crate) async fn wake_exited(current: &Current, addr: VirtAddr) {
+    for private in [false, true] {
+        if let Ok(key) = Key::find(current, addr, private).await
+            && wake_key(key, 1, ANY) > 0
+        {
+            return;
+        }
+    }
+}
+
+/// The wakes themselves are issued outside the bucket's lock, a handful at a time.
+fn wake_key(key: Key, count: u32, bitset: u32) -> usize {
+    let mut total = 0;
+    while total < count as usize {
+        let mut batch: [Option<Arc<Thread>>; 16] = Default::default();
+        let wanted = (count as usize - total).min(batch.len());
+        let taken = take_matching(&mut TABLE[key.bucket()].lock(), key, bitset, &mut batch[..wanted]);
+        for thread in batch.into_iter().flatten() {
+            thread.wake();
+        }
+        total += taken;
+        if taken < wanted {
+            break;
+        }
+    }
+    total
+}
+
+/// Takes waiters out of a bucket and marks them woken. Returns how many.
+fn take_matching(bucket: &mut VecDeque<Waiter>, key: Key, bitset: u32, out: &mut [Option<Arc<Thread>>]) -> usize {
+    let mut taken = 0;
+    let mut at = 0;
+    while at < bucket.len() && taken < out.len() {
+        if bucket[at].key != key || bucket[at].bitset & bitset == 0 {
+            at += 1;
+            continue;
+        }
+        if let Some(waiter) = bucket.remove(at) {
+            waiter.thread.futex_wake.store(waiter.ticket, Ordering::Release);
+            out[taken] = Some(waiter.thread);
+            taken += 1;
+        }
+    }
+    taken
+}
+
+/// FUTEX_REQUEUE and FUTEX_CMP_REQUEUE: wakes up to `wake` waiters and moves up to `requeue` others to the word at `to`. With
+/// `expected`, EAGAIN if the word at `from` differs. Returns how many were woken and how many moved.
+pub async fn requeue(
+    current: &Current,
+    from: VirtAddr,
+    to: VirtAddr,
+    private: bool,
+    wake: u32,
+    requeue: u32,
+    expected: Option<u32>,
+) -> Result<(usize, usize)> {
+    let from_key = Key::find(current, from, private).await?;
+    let to_key = Key::find(current, to, private).await?;
+    loop {
+        match try_requeue(from, from_key, to_key, wake, requeue, expected) {
+            Err(Error::Fault(fault)) => current.space.fault(fault).await.map_err(|_| Errno::EFAULT)?,
+            other => return other,
+        }
+    }
+}
+
+fn try_requeue(
+    from: VirtAddr,
+    from_key: Key,
+    to_key: Key,
+    wake: u32,
+    requeue: u32,
+    expected: Option<u32>,
+) -> Result<(usize, usize)> {
+    let (mut source, mut target) = lock_two(from_key.bucket(), to_key.bucket());
+    if let Some(expected) = expected
+        && UserPtr::<u32>::new(from).load()? != expected
+    {
+        return Err(Errno::EAGAIN.into());
+    }
+    let mut woken = 0;
+    let mut moved = 0;
+    let mut sleepers = alloc::vec::Vec::new();
+    let mut at = 0;
+    while at < source.len() {
+        if source[at].key != from_key {
+            at += 1;
+            continue;
+        }
+        if woken < wake as usize {
+            sleepers.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+            if let Some(waiter) = source.remove(at) {
+                waiter.thread.futex_wake.store(waiter.ticket, Ordering::Release);
+                sleepers.push(waiter.thread);
+                woken += 1;
+            }
+        } else if moved < requeue as usize {
+            match &mut target {
+                None => {
+                    source[at].key = to_key;
+                    at += 1;
+                }
+                Some(target) => {
+                    target.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+                    if let Some(mut waiter) = source.remove(at) {
+                        waiter.key = to_key;
+                        *waiter.thread.futex_moved.lock() = Some(to_key);
+                        target.push_back(waiter);
+                    }
+                }
+            }
+            moved += 1;
+        } else {
+            break;
+        }
+    }
+    drop((source, target));
+    for thread in sleepers {
+        thread.wake();
+    }
+    Ok((woken, moved))
+}
+
+type Bucket = SpinLockGuard<'static, VecDeque<Waiter>>;
+
+/// Locks two buckets in the order of the table; the second is `None` if they are one.
+fn lock_two(first: usize, second: usize) -> (Bucket, Option<Bucket>) {
+    if first == second {
+        return (TABLE[first].lock(), None);
+    }
+    if first < second {
+        let a = TABLE[first].lock();
+        let b = TABLE[second].lock_same_rank();
+        (a, Some(b))
+    } else {
+        let b = TABLE[second].lock();
+        let a = TABLE[first].lock_same_rank();
+        (a, Some(b))
+    }
+}
+
+/// FUTEX_WAKE_OP: changes the word at `second` by `operation` and wakes waiters on `first`, and on `second` if its old value compares
+/// as asked.
+pub async fn wake_op(
+    current: &Current,
+    first: VirtAddr,
+    second: VirtAddr,
+    private: bool,
+    counts: (u32, u32),
+    operation: u32,
+) -> Result<usize> {
+    let first_key = Key::find(current, first, private).await?;
+    let second_key = Key::find(current, second, private).await?;
+    let old = loop {
+        match modify(second, operation) {
+            Err(Error::Fault(fault)) => current.space.fault(fault).await.map_err(|_| Errno::EFAULT)?,
+            other => break other?,
+        }
+    };
+    let mut woken = wake_key(first_key, counts.0, ANY);
+    if compares(old, operation)? {
+        woken += wake_key(second_key, counts.1, ANY);
+    }
+    Ok(woken)
+}
+
+/// Sign-extends the 12-bit field of `operation` at `shift`.
+fn field(operation: u32, shift: u32) -> u32 {
+    ((operation << (20 - shift)) as i32 >> 20) as u32
+}
+
+fn modify(addr: VirtAddr, operation: u32) -> Result<u32> {
+    let word = UserPtr::<u32>::new(addr);
+    let mut argument = field(operation, 12);
+    if operation >> 31 != 0 {
+        argument = 1u32.checked_shl(argument & 31).unwrap_or(0);
+    }
+    loop {
+        let old = word.load()?;
+        let new = match operation >> 28 & 7 {
+            0 => argument,
+            1 => old.wrapping_add(argument),
+            2 => old | argument,
+            3 => old & !argument,
+            4 => old ^ argument,
+            _ => return Err(Errno::ENOSYS.into()),
+        };
+        if word.compare_exchange(old, new)? == old {
+            return Ok(old);
+        }
+    }
+}
+
+fn compares(old: u32, operation: u32) -> Result<bool> {
+    let (old, argument) = (old as i32, field(operation, 0) as i32);
+    Ok(match operation >> 24 & 15 {
+        0 => old == argument,
+        1 => old != argument,
+        2 => old < argument,
+        3 => old <= argument,
+        4 => old > argument,
+        5 => old >= argument,
+        _ => return Err(Errno::ENOSYS.into()),
+    })
+}

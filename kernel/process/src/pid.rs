@@ -1,0 +1,168 @@
+//! Process and thread numbers.
+//!
+//! A number belongs to a [`Pid`], and a `Pid` lives as long as anything names it: a thread, a zombie, a
+//! process group, a session, a pidfd, a waiter. The number is free again when the last of them is gone,
+//! so no number is ever reused under somebody's hands. A `Pid` has one number per pid-namespace level;
+//! today there is the initial namespace only.
+
+use crate::{Process, Thread};
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use base::{Errno, rank};
+use executor::WaitQueue;
+use executor::spin::SpinLock;
+
+/// The default of `kernel.pid_max`: numbers stay below it.
+pub const PID_MAX: u32 = 4_194_304;
+/// After the numbers run around, allocation starts here, so that early daemons keep theirs to themselves.
+const RESERVED: u32 = 300;
+
+/// A number and what it names.
+pub struct Pid {
+    number: u32,
+    links: SpinLock<Links>,
+    /// Woken when the process of this number has exited as a whole or, for a thread's own number, when
+    /// the thread has: pidfds poll on it.
+    pub exited: WaitQueue,
+}
+
+#[derive(Default)]
+struct Links {
+    thread: Weak<Thread>,
+    process: Weak<Process>,
+}
+
+struct Table {
+    pids: BTreeMap<u32, Weak<Pid>>,
+    last: u32,
+    limit: u32,
+}
+
+static TABLE: SpinLock<Table> =
+    SpinLock::new(rank::PIDS, Table { pids: BTreeMap::new(), last: 0, limit: PID_MAX });
+
+impl Pid {
+    /// Takes a free number. EAGAIN when there is none.
+    pub fn allocate() -> Result<Arc<Pid>, Errno> {
+        let mut table = TABLE.lock();
+        let number = table.free_number().ok_or(Errno::EAGAIN)?;
+        table.last = number;
+        let pid = Arc::new(Pid {
+            number,
+            links: SpinLock::new(rank::THREAD, Links::default()),
+            exited: WaitQueue::new(),
+        });
+        table.pids.insert(number, Arc::downgrade(&pid));
+        Ok(pid)
+    }
+
+    /// The number in the initial pid namespace.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The holder of a number, if anything still names it.
+    pub fn find(number: u32) -> Option<Arc<Pid>> {
+        TABLE.lock().pids.get(&number)?.upgrade()
+    }
+
+    /// The thread of this number, until it has exited and been released.
+    pub fn thread(&self) -> Option<Arc<Thread>> {
+        self.links.lock().thread.upgrade()
+    }
+
+    /// The process whose id this is, until it is reaped.
+    pub fn process(&self) -> Option<Arc<Process>> {
+        self.links.lock().process.upgrade()
+    }
+
+    pub(crate) fn set_thread(&self, thread: &Arc<Thread>) {
+        self.links.lock().thread = Arc::downgrade(thread);
+    }
+
+    pub(crate) fn set_process(&self, process: &Arc<Process>) {
+        self.links.lock().process = Arc::downgrade(process);
+    }
+
+    /// Makes the number name no thread and no process any more (it was reaped). The number itself stays
+    /// taken while the `Pid` lives.
+    pub(crate) fn release(&self) {
+        *self.links.lock() = Links::default();
+    }
+}
+
+impl Drop for Pid {
+    fn drop(&mut self) {
+        // The number cannot have been handed out again: it is in the table until here.
+        TABLE.lock().pids.remove(&self.number);
+    }
+}
+
+impl Table {
+    fn free_number(&self) -> Option<u32> {
+        let from = self.last + 1;
+        let low = if from > RESERVED { RESERVED } else { 1 };
+        self.free_between(from, self.limit).or_else(|| self.free_between(low, from))
+    }
+
+    /// The lowest free number in `from..to`. Taken numbers are mostly behind the cursor, so this
+    /// passes over few.
+    fn free_between(&self, from: u32, to: u32) -> Option<u32> {
+        let mut candidate = from;
+        for (&taken, _) in self.pids.range(from..to.max(from)) {
+            if taken != candidate {
+                break;
+            }
+            candidate += 1;
+        }
+        (candidate < to).then_some(candidate)
+    }
+}
+
+/// The process with id `number`: a live one or a zombie.
+pub fn find_process(number: u32) -> Option<Arc<Process>> {
+    Pid::find(number)?.process()
+}
+
+/// The thread with id `number`, until it is released.
+pub fn find_thread(number: u32) -> Option<Arc<Thread>> {
+    Pid::find(number)?.thread()
+}
+
+/// All processes with an id of at least `from`, at most `max` of them, in ascending order: for
+/// listings, which must not hold the table for long.
+pub fn processes_from(from: u32, max: usize) -> Vec<Arc<Process>> {
+    let mut pids = Vec::new();
+    {
+        let table = TABLE.lock();
+        for (_, pid) in table.pids.range(from..) {
+            if pids.len() >= 4 * max {
+                break;
+            }
+            pids.extend(pid.upgrade());
+        }
+    }
+    let mut found: Vec<_> = pids.iter().filter_map(|pid| pid.process()).collect();
+    found.truncate(max);
+    found
+}
+
+/// The number handed out last (`/proc/loadavg`).
+pub fn last_number() -> u32 {
+    TABLE.lock().last
+}
+
+/// `kernel.pid_max`.
+pub fn limit() -> u32 {
+    TABLE.lock().limit
+}
+
+/// Sets `kernel.pid_max`. EINVAL unless 301 to 4,194,304.
+pub fn set_limit(limit: u32) -> Result<(), Errno> {
+    if !(RESERVED + 1..=PID_MAX).contains(&limit) {
+        return Err(Errno::EINVAL);
+    }
+    TABLE.lock().limit = limit;
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! The process: a thread group and what its threads share.
+
+use crate::limits::Limits;
+use crate::pid::Pid;
+use crate::signal::stop::{self, StopState};
+use crate::signal::{Actions, Pending, Signal, SignalSet};
+use crate::thread::{Conditions, Thread};
+use crate::times::{ProcessTimes, Usage};
+use crate::tree::{Links, Tree};
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use base::{Error, rank};
+use core::sync::atomic::{AtomicU32, Ordering};
+use executor::spin::{SpinLock, SpinLockGuard};
+use executor::{Completion, WaitQueue};
+use memory::Space;
+
+/// A process, from its creation until it is reaped and nobody looks at it any more.
+pub struct Process {
+    pid: Arc<Pid>,
+    /// Guarded by the process's own lock.
+    pub shared: SpinLock<Shared>,
+    /// Guarded by the tree lock; see [`Process::links`].
+    links: SpinLock<Links>,
+    /// Woken when the process goes on after a stop.
+    pub resumed: WaitQueue,
+    /// Woken when the process exits, stops or goes on: waiters that name it.
+    pub changed: WaitQueue,
+    /// Woken when any child does: waiters that name none, or a group.
+    pub children_changed: WaitQueue,
+    /// Woken when a signal is queued for the process or one of its threads: signalfd, sigtimedwait.
+    pub signals_changed: WaitQueue,
+    /// Woken when a thread of it has exited: an execve(2) waits for that.
+    pub threads_changed: WaitQueue,
+    /// Resource limits.
+    pub limits: Limits,
+    /// What it has used.
+    pub times: ProcessTimes,
+    uid: AtomicU32,
+}
+
+/// What the process's lock guards.
+pub struct Shared {
+    /// The live threads by id. A leader that exited is not among them.
+    pub threads: BTreeMap<u32, Arc<Thread>>,
+    /// Signals sent to the process.
+    pub pending: Pending,
+    /// Whether it runs.
+    pub stop: StopState,
+    /// It went on and no wait has told the parent.
+    pub continued: bool,
+    /// Set once: the wait status that the whole process exits with.
+    pub group_exit: Option<i32>,
+    /// The thread id that executes a new program and awaits the end of the others.
+    pub exec: Option<u32>,
+    /// Signal actions as of the last thread to change them.
+    pub actions: Arc<Actions>,
+    /// The name of the leader, for those who ask when it is a zombie.
+    pub last_name: crate::thread::Name,
+    /// Fires when the process was made by vfork and lets go of its parent's memory.
+    pub vfork: Option<Arc<Completion>>,
+    /// What the leader exited with, which is the process's status if nobody decided otherwise.
+    pub leader_status: i32,
+    /// The executable, for /proc/PID/exe.
+    pub executable: Option<vfs::Location>,
+}
+
+impl Process {
+    /// A process without threads. `pid` becomes its id.
+    pub(crate) fn new(pid: Arc<Pid>, links: Links, actions: Arc<Actions>, limits: Limits) -> Arc<Process> {
+        let process = Arc::new(Process {
+            shared: SpinLock::new(
+                rank::PROCESS,
+                Shared {
+                    threads: BTreeMap::new(),
+                    pending: Pending::new(),
+                    stop: StopState::Running,
+                    continued: false,
+                    group_exit: None,
+                    exec: None,
+                    actions,
+                    last_name: [0; 16],
+                    vfork: None,
+                    leader_status: 0,
+                    executable: None,
+                },
+            ),
+            links: SpinLock::new(rank::LINKS, links),
+            resumed: WaitQueue::new(),
+            changed: WaitQueue::new(),
+            children_changed: WaitQueue::new(),
+            signals_changed: WaitQueue::new(),
+            threads_changed: WaitQueue::new(),
+            limits,
+            times: ProcessTimes::new(),
+            uid: AtomicU32::new(0),
+            pid: pid.clone(),
+        });
+        pid.set_process(&process);
+        process
+    }
+
+    /// The process id.
+    #[inline]
+    pub fn id(&self) -> u32 {
+        self.pid.number()
+    }
+
+    /// What its id belongs to.
+    pub fn pid(&self) -> &Arc<Pid> {
+        &self.pid
+    }
+
+    /// Whether it is the first process, which cannot die.
+    pub fn is_init(&self) -> bool {
+        self.id() == 1
+    }
+
+    /// Its place in the tree. At most one process's links are locked at a time.
+    pub fn links<'a>(&'a self, _tree: &Tree) -> SpinLockGuard<'a, Links> {
+        self.links.lock()
+    }
+
+    /// The parent; `None` for the first process.
+    pub fn parent(&self, tree: &Tree) -> Option<Arc<Process>> {
+        self.links(tree).parent.clone()
+    }
+
+    /// The signal actions.
+    pub fn actions(&self) -> Arc<Actions> {
+        self.shared.lock().actions.clone()
+    }
+
+    /// The real user id of its threads.
+    pub fn uid(&self) -> u32 {
+        self.uid.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_uid(&self, uid: u32) {
+        self.uid.store(uid, Ordering::Relaxed);
+    }
+
+    /// One of its live threads, the leader if it lives.
+    pub fn any_thread(&self) -> Option<Arc<Thread>> {
+        let shared = self.shared.lock();
+        shared.threads.get(&self.id()).or_else(|| shared.threads.values().next()).cloned()
+    }
+
+    /// Its address space while it has one.
+    pub fn space(&self) -> Option<Arc<Space>> {
+        self.any_thread()?.view.lock().space.clone()
+    }
+
+    /// User and system time in clock ticks, all threads.
+    pub fn ticks(&self) -> (u64, u64) {
+        self.usage().ticks()
+    }
+
+    /// What all its threads have used so far, those that exited included.
+    pub fn usage(&self) -> Usage {
+        let mut usage = self.times.exited();
+        for thread in self.shared.lock().threads.values() {
+            usage.add(&thread.times.usage());
+        }
+        usage
+    }
+
+    /// Ends the process: every thread gets the KILL condition. The first status given wins.
+    pub fn exit_group(&self, status: i32) {
+        self.shared.lock().begin_group_exit(self, status);
+    }
+
+    /// The status the process exits with, once that is decided.
+    pub fn exit_status(&self) -> Option<i32> {
+        self.shared.lock().group_exit
+    }
+
+    /// Whether one more queued signal is within RLIMIT_SIGPENDING. (Counted per process, where
+    /// Linux counts per user.)
+    pub(crate) fn signal_queue_room(&self, shared: &Shared) -> bool {
+        (shared.pending.len() as u64) < self.limits.get(crate::limits::Resource::Sigpending).soft
+    }
+
+    /// Fails with `Interrupted` if the process is about to die.
+    pub(crate) fn refuse_if_dying(&self) -> Result<(), Error> {
+        let shared = self.shared.lock();
+        if shared.group_exit.is_some() || shared.exec.is_some() {
+            return Err(Error::Interrupted(base::Restart::Always));
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// As [`Process::exit_group`], under the lock.
+    pub(crate) fn begin_group_exit(&mut self, process: &Process, status: i32) {
+        if self.group_exit.is_some() {
+            return;
+        }
+        self.group_exit = Some(status);
+        stop::release(process, self);
+        for thread in self.threads.values() {
+            thread.interrupt(Conditions::KILL);
+        }
+    }
+
+    /// A thread that takes `signal` if it is sent to the process: the leader if it does, else any.
+    pub(crate) fn pick(&self, signal: Signal) -> Option<&Arc<Thread>> {
+        self.threads.values().find(|thread| thread.wants(signal))
+    }
+
+    /// Forgets pending signals of the process and of all threads.
+    pub(crate) fn discard(&mut self, set: SignalSet) {
+        self.pending.discard(set);
+        for thread in self.threads.values() {
+            thread.signals.lock().discard(set);
+        }
+    }
+}

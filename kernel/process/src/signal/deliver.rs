@@ -1,0 +1,121 @@
+//! Taking signals: what a thread does before it goes back to its program.
+
+use super::{Action, DefaultAction, Disposition, SaFlags, Siginfo, Signal, SignalSet, stop};
+use crate::thread::Conditions;
+use crate::{Current, Thread, tree};
+use alloc::sync::Arc;
+
+/// What the thread has to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Nothing: go on.
+    None,
+    /// Call a handler: build its frame.
+    Handler {
+        /// The signal.
+        info: Siginfo,
+        /// The action to apply.
+        action: Action,
+    },
+    /// End the process with this wait status.
+    Die {
+        /// The signal.
+        info: Siginfo,
+        /// Whether the default is to dump core.
+        core: bool,
+    },
+    /// Park: the process was asked to stop.
+    Stop,
+}
+
+/// Takes the next signal that has an effect, if any. Clears the SIGNAL condition when nothing is left. Never
+/// waits.
+pub fn next(thread: &Arc<Thread>) -> Delivery {
+    loop {
+        // Cleared first: a signal that is queued after the look below sets it again.
+        thread.clear(Conditions::SIGNAL);
+        let Some(info) = take(thread, SignalSet(!0).without(thread.mask())) else {
+            return Delivery::None;
+        };
+        // There may be more; the condition is looked at again before the program runs.
+        thread.set(Conditions::SIGNAL);
+        if let Some(delivery) = consider(thread, info) {
+            return delivery;
+        }
+    }
+}
+
+/// Takes a pending signal of `wanted`, the thread's own before the process's.
+pub fn take(thread: &Arc<Thread>, wanted: SignalSet) -> Option<Siginfo> {
+    if let Some(info) = thread.signals.lock().take(wanted) {
+        return Some(info);
+    }
+    thread.process.shared.lock().pending.take(wanted)
+}
+
+/// The signals that are pending for the thread, blocked or not.
+pub fn pending(thread: &Arc<Thread>) -> SignalSet {
+    let shared = thread.process.shared.lock().pending.set();
+    thread.signals.lock().set().union(shared)
+}
+
+fn consider(thread: &Arc<Thread>, info: Siginfo) -> Option<Delivery> {
+    let signal = info.signal;
+    let action = thread.actions().take(signal);
+    match action.disposition {
+        Disposition::Ignore => None,
+        Disposition::Handler(_) => Some(Delivery::Handler { info, action }),
+        Disposition::Default => match signal.default_action() {
+            DefaultAction::Ignore | DefaultAction::Continue => None,
+            // The first process takes only what it has asked for.
+            _ if thread.process.is_init() && !SignalSet::SYNCHRONOUS.contains(signal) => None,
+            DefaultAction::Stop => begin_stop(thread, signal),
+            DefaultAction::Terminate => Some(Delivery::Die { info, core: false }),
+            DefaultAction::Core => Some(Delivery::Die { info, core: true }),
+        },
+    }
+}
+
+/// A stop signal of a terminal does not stop an orphaned process group: nobody would continue it.
+fn begin_stop(thread: &Arc<Thread>, signal: Signal) -> Option<Delivery> {
+    if signal != Signal::SIGSTOP && tree::is_orphaned_group_of(&tree::lock(), &thread.process) {
+        return None;
+    }
+    stop::begin(&thread.process, signal);
+    Some(Delivery::Stop)
+}
+
+/// Changes the thread's signal mask. A signal of the process that this thread will not take any more is passed on
+/// to one that will; one that is now unblocked is noticed before the program goes on.
+pub fn set_mask(thread: &Arc<Thread>, mask: SignalSet) {
+    let mask = mask.without(SignalSet::UNSTOPPABLE);
+    let old = thread.mask();
+    if mask == old {
+        return;
+    }
+    thread.set_mask_raw(mask);
+    let newly_blocked = mask.without(old);
+    let shared = thread.process.shared.lock();
+    let mut orphaned = shared.pending.set().intersection(newly_blocked);
+    while let Some(signal) = orphaned.first() {
+        orphaned.remove(signal);
+        if let Some(other) = shared.pick(signal) {
+            other.interrupt(Conditions::SIGNAL);
+        }
+    }
+    let waiting = shared.pending.set();
+    drop(shared);
+    if !thread.signals.lock().set().union(waiting).without(mask).is_empty() {
+        thread.set(Conditions::SIGNAL);
+    }
+}
+
+/// The mask while a handler runs: what was blocked, what the action adds, and the signal itself unless
+/// SA_NODEFER.
+pub fn handler_mask(current: &Current, signal: Signal, action: &Action) -> SignalSet {
+    let mut mask = current.thread.mask().union(action.mask);
+    if !action.flags.contains(SaFlags::NODEFER) {
+        mask.insert(signal);
+    }
+    mask
+}

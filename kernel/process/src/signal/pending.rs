@@ -1,0 +1,103 @@
+//! Signals that were sent and not yet delivered: one of each standard signal, any number of each real-time
+//! signal in the order of sending.
+
+use super::{Fields, Siginfo, Signal, SignalSet, info::code};
+use alloc::collections::VecDeque;
+
+/// A queue of pending signals, of a thread or of a process.
+#[derive(Default)]
+pub struct Pending {
+    set: SignalSet,
+    queue: VecDeque<Siginfo>,
+}
+
+/// The queue had no room (EAGAIN for sigqueue(3)).
+#[derive(Debug, PartialEq, Eq)]
+pub struct QueueFull;
+
+impl Pending {
+    /// An empty queue.
+    pub const fn new() -> Pending {
+        Pending { set: SignalSet::EMPTY, queue: VecDeque::new() }
+    }
+
+    /// Which signals are pending.
+    pub fn set(&self) -> SignalSet {
+        self.set
+    }
+
+    /// How many queue entries there are (for RLIMIT_SIGPENDING).
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Adds a signal. A standard signal that is pending already stays as it is. `room` tells whether the
+    /// sender may use one more queue entry; without, a real-time signal with a value is refused, and
+    /// any other is noted without what came with it.
+    pub fn push(&mut self, info: Siginfo, room: bool) -> Result<(), QueueFull> {
+        if !info.signal.is_realtime() && self.set.contains(info.signal) {
+            return Ok(());
+        }
+        if room && self.queue.try_reserve(1).is_ok() {
+            self.queue.push_back(info);
+        } else if info.signal.is_realtime() && info.code != code::USER {
+            return Err(QueueFull);
+        }
+        self.set.insert(info.signal);
+        Ok(())
+    }
+
+    /// Takes the first signal that is in `wanted`, if any.
+    pub fn take(&mut self, wanted: SignalSet) -> Option<Siginfo> {
+        let signal = self.set.intersection(wanted).first()?;
+        let Some(at) = self.queue.iter().position(|info| info.signal == signal) else {
+            self.set.remove(signal);
+            return Some(Siginfo { signal, code: code::USER, fields: Fields::Sender { pid: 0, uid: 0 } });
+        };
+        let info = self.queue.remove(at)?;
+        if !self.queue.iter().any(|info| info.signal == signal) {
+            self.set.remove(signal);
+        }
+        Some(info)
+    }
+
+    /// Forgets the signals of `set`.
+    pub fn discard(&mut self, set: SignalSet) {
+        if self.set.intersection(set).is_empty() {
+            return;
+        }
+        self.set = self.set.without(set);
+        self.queue.retain(|info| !set.contains(info.signal));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn standard_signals_merge_and_realtime_signals_queue() {
+        let mut pending = Pending::new();
+        let rt = Signal::new(40).unwrap();
+        for n in 0..3 {
+            pending.push(Siginfo::user(Signal::SIGUSR1, n, 0), true).unwrap();
+            pending.push(Siginfo::user(rt, n, 0), true).unwrap();
+        }
+        let all = SignalSet(u64::MAX);
+        assert_eq!(pending.take(all), Some(Siginfo::user(Signal::SIGUSR1, 0, 0)));
+        for n in 0..3 {
+            assert_eq!(pending.take(all), Some(Siginfo::user(rt, n, 0)));
+        }
+        assert_eq!(pending.take(all), None);
+    }
+
+    #[test]
+    fn a_full_queue_refuses_values_but_not_kill() {
+        let mut pending = Pending::new();
+        let rt = Signal::new(40).unwrap();
+        let queued = Siginfo { signal: rt, code: code::QUEUE, fields: Fields::Value { pid: 1, uid: 0, value: 7 } };
+        assert_eq!(pending.push(queued, false), Err(QueueFull));
+        pending.push(Siginfo::user(rt, 1, 0), false).unwrap();
+        assert_eq!(pending.take(SignalSet(u64::MAX)).unwrap().signal, rt);
+    }
+}

@@ -1,0 +1,140 @@
+//! Sending signals (kill(2), tgkill(2), and the kernel's own).
+//!
+//! A signal for a process wakes one thread that does not block it. The order is always: queue it under the
+//! process's lock, set the thread's condition, wake the thread.
+
+use super::{Siginfo, Signal, SignalSet, stop};
+use crate::process::Shared;
+use crate::thread::Conditions;
+use crate::tree::{self, Tree};
+use crate::{Process, Thread};
+use alloc::sync::Arc;
+use base::{Capability, Credentials, Errno};
+
+/// Whether `sender` may send `signal` to a process of credentials `target` (kill(2)).
+/// `same_session` matters for SIGCONT only.
+pub fn permitted(sender: &Credentials, target: &Credentials, signal: Option<Signal>, same_session: bool) -> bool {
+    sender.euid == target.suid
+        || sender.euid == target.uid
+        || sender.uid == target.suid
+        || sender.uid == target.uid
+        || sender.has(Capability::Kill)
+        || (signal == Some(Signal::SIGCONT) && same_session)
+}
+
+/// Sends a signal to a process. EAGAIN if it carries a value and the queue is full. A zombie takes any
+/// signal without effect.
+pub fn to_process(process: &Arc<Process>, info: Siginfo) -> Result<(), Errno> {
+    if info.signal == Signal::SIGCONT || info.signal.is_stop() {
+        // Going on is announced to the parent, whom the tree lock guards.
+        return to_process_locked(&tree::lock(), process, info);
+    }
+    queue(process, None, info).map(drop)
+}
+
+/// As [`to_process`], where the caller holds the tree: signals to groups are atomic against fork.
+pub fn to_process_locked(tree: &Tree, process: &Arc<Process>, info: Siginfo) -> Result<(), Errno> {
+    let report = queue(process, None, info)?;
+    if let Some(report) = report {
+        stop::notify_parent(tree, process, report);
+    }
+    Ok(())
+}
+
+/// Sends a signal to one thread.
+pub fn to_thread(thread: &Arc<Thread>, info: Siginfo) -> Result<(), Errno> {
+    let process = &thread.process;
+    if info.signal == Signal::SIGCONT || info.signal.is_stop() {
+        let tree = tree::lock();
+        if let Some(report) = queue(process, Some(thread), info)? {
+            stop::notify_parent(&tree, process, report);
+        }
+        return Ok(());
+    }
+    queue(process, Some(thread), info).map(drop)
+}
+
+/// Raises a signal that the thread cannot escape (a fault): if it is blocked or ignored, the
+/// action becomes the default one and the process dies of it.
+pub fn force(thread: &Arc<Thread>, info: Siginfo) {
+    let actions = thread.actions();
+    let mut action = actions.get(info.signal);
+    let blocked = thread.mask().contains(info.signal);
+    if blocked || action.ignores(info.signal) {
+        action.disposition = super::Disposition::Default;
+        actions.set(info.signal, action);
+        thread.set_mask_raw(thread.mask().without(SignalSet::of(&[info.signal])));
+    }
+    let mut signals = thread.signals.lock();
+    // A forced signal is standard, so the queue has room or merges it: it is noted in any case.
+    let _ = signals.push(info, true);
+    drop(signals);
+    thread.interrupt(Conditions::SIGNAL);
+}
+
+/// Sends a signal to all members of a process group, from the kernel (a terminal): no permission is asked.
+pub fn to_group(group: u32, info: Siginfo) {
+    let tree = tree::lock();
+    for process in tree::group_members(&tree, group) {
+        // A full queue drops the signal, as it does for a terminal's on Linux.
+        let _ = to_process_locked(&tree, &process, info);
+    }
+}
+
+/// Queues the signal and wakes whom it concerns. Returns what the parent is to be told.
+fn queue(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: Siginfo) -> Result<Option<stop::Report>, Errno> {
+    let signal = info.signal;
+    let mut shared = process.shared.lock();
+    let report = prepare(process, &mut shared, signal);
+    if signal == Signal::SIGKILL {
+        shared.begin_group_exit(process, i32::from(signal.number()));
+        return Ok(report);
+    }
+    if shared.group_exit.is_some() || is_ignored(process, &shared, target, signal) {
+        return Ok(report);
+    }
+    let room = process.signal_queue_room(&shared);
+    match target {
+        Some(thread) => {
+            thread.signals.lock().push(info, room).map_err(|_| Errno::EAGAIN)?;
+            thread.signals_changed.notify_all(executor::ALL);
+            process.signals_changed.notify_all(executor::ALL);
+            if thread.wants(signal) {
+                thread.interrupt(Conditions::SIGNAL);
+            }
+        }
+        None => {
+            shared.pending.push(info, room).map_err(|_| Errno::EAGAIN)?;
+            process.signals_changed.notify_all(executor::ALL);
+            if let Some(thread) = shared.pick(signal) {
+                thread.interrupt(Conditions::SIGNAL);
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// Stop and continue signals cancel each other, whoever blocks or ignores them.
+fn prepare(process: &Process, shared: &mut Shared, signal: Signal) -> Option<stop::Report> {
+    if signal.is_stop() {
+        shared.discard(SignalSet::of(&[Signal::SIGCONT]));
+        None
+    } else if signal == Signal::SIGCONT {
+        shared.discard(SignalSet::STOPS);
+        stop::resume(process, shared)
+    } else {
+        None
+    }
+}
+
+/// Whether the signal would have no effect and need not be queued. A blocked signal is queued even if it is
+/// ignored: the action may change before it is unblocked.
+fn is_ignored(process: &Process, shared: &Shared, target: Option<&Arc<Thread>>, signal: Signal) -> bool {
+    if !process.actions().get(signal).ignores(signal) {
+        return false;
+    }
+    match target {
+        Some(thread) => !thread.holds_back(signal),
+        None => !shared.threads.values().any(|thread| thread.holds_back(signal)),
+    }
+}

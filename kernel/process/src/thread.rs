@@ -1,0 +1,237 @@
+//! The thread record: what others may know of a thread and do to it. What only the thread itself touches is
+//! in [`crate::Current`].
+
+use crate::process::Process;
+use crate::signal::{Actions, Pending, Signal, SignalSet};
+use crate::times::ThreadTimes;
+use crate::users::Charge;
+use crate::{Pid, futex, limits};
+use alloc::sync::Arc;
+use base::{Credentials, rank};
+use bitflags::bitflags;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use executor::spin::SpinLock;
+use executor::{SchedParams, Task, WaitQueue};
+use memory::Space;
+use vfs::{FdTable, FsContext};
+
+bitflags! {
+    /// What a thread has to look at before its program goes on, and what ends its waits. Whoever sets a bit
+    /// wakes the thread.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Conditions: u32 {
+        /// A signal may have to be taken.
+        const SIGNAL = 1;
+        /// The whole process dies.
+        const KILL = 2;
+        /// The process stops.
+        const STOP = 4;
+        /// Another thread of the process executes a new program; this one dies.
+        const EXEC = 8;
+        /// The thread must leave this CPU: its affinity has changed.
+        const MIGRATE = 16;
+        /// The thread has asked to exit.
+        const EXIT = 32;
+        /// What ends a killable wait.
+        const FATAL = Conditions::KILL.bits() | Conditions::EXEC.bits();
+        /// What ends an interruptible wait.
+        const INTERRUPT = Conditions::FATAL.bits() | Conditions::SIGNAL.bits() | Conditions::STOP.bits();
+    }
+}
+
+/// A thread's name: at most 15 bytes and a zero.
+pub type Name = [u8; 16];
+
+/// What of a thread others look at (/proc) and the thread itself changes now and then.
+pub struct View {
+    /// comm, prctl(2) PR_SET_NAME.
+    pub name: Name,
+    /// Its identity.
+    pub cred: Arc<Credentials>,
+    /// Its address space, until it exits.
+    pub space: Option<Arc<Space>>,
+    /// Its descriptors, until it exits.
+    pub files: Option<Arc<FdTable>>,
+    /// Its directories, until it exits.
+    pub fs: Option<Arc<FsContext>>,
+    /// Its signal actions.
+    pub actions: Arc<Actions>,
+    /// The task that runs it, once it is spawned.
+    pub task: Option<Task>,
+    /// Its number.
+    pub pid: Arc<Pid>,
+    /// The signal it gets when its parent thread exits (PR_SET_PDEATHSIG).
+    pub parent_death_signal: Option<Signal>,
+}
+
+/// A thread. Lives until its last observer is gone; its future holds one reference.
+pub struct Thread {
+    /// The process it belongs to.
+    pub process: Arc<Process>,
+    tid: AtomicU32,
+    conditions: AtomicU32,
+    mask: AtomicU64,
+    /// What sigtimedwait(2) waits for although it is blocked.
+    pub(crate) waiting_for: AtomicU64,
+    /// Signals sent to this thread alone.
+    pub signals: SpinLock<Pending>,
+    /// Woken when a signal is queued for this thread: signalfd, sigtimedwait.
+    pub signals_changed: WaitQueue,
+    /// What it shares with others.
+    pub view: SpinLock<View>,
+    /// What it has used.
+    pub times: ThreadTimes,
+    /// Its place in the count of its user's threads.
+    pub(crate) charge: SpinLock<Option<Charge>>,
+    /// The ticket of the last futex wait that was woken.
+    pub(crate) futex_wake: AtomicU64,
+    /// Where its futex wait was moved to.
+    pub(crate) futex_moved: SpinLock<Option<futex::Key>>,
+}
+
+impl Thread {
+    /// A thread that no one knows yet and that does not run.
+    pub(crate) fn new(process: Arc<Process>, mask: SignalSet, view: View) -> Arc<Thread> {
+        Arc::new(Thread {
+            process,
+            tid: AtomicU32::new(view.pid.number()),
+            conditions: AtomicU32::new(0),
+            mask: AtomicU64::new(mask.0),
+            waiting_for: AtomicU64::new(0),
+            signals: SpinLock::new(rank::THREAD_SIGNALS, Pending::new()),
+            signals_changed: WaitQueue::new(),
+            view: SpinLock::new(rank::THREAD, view),
+            times: ThreadTimes::new(),
+            charge: SpinLock::new(rank::THREAD, None),
+            futex_wake: AtomicU64::new(0),
+            futex_moved: SpinLock::new(rank::FUTEX_MOVED, None),
+        })
+    }
+
+    /// The thread id.
+    #[inline]
+    pub fn id(&self) -> u32 {
+        self.tid.load(Ordering::Relaxed)
+    }
+
+    /// Takes over another number (execve(2) by a thread that does not lead).
+    pub(crate) fn set_pid(&self, pid: Arc<Pid>) -> Arc<Pid> {
+        self.tid.store(pid.number(), Ordering::Relaxed);
+        core::mem::replace(&mut self.view.lock().pid, pid)
+    }
+
+    /// Whether this thread's id is the process's.
+    pub fn is_leader(&self) -> bool {
+        self.id() == self.process.id()
+    }
+
+    /// Its name, without trailing zeros.
+    pub fn name(&self) -> Name {
+        self.view.lock().name
+    }
+
+    /// Its identity.
+    pub fn cred(&self) -> Arc<Credentials> {
+        self.view.lock().cred.clone()
+    }
+
+    /// Its signal actions.
+    pub fn actions(&self) -> Arc<Actions> {
+        self.view.lock().actions.clone()
+    }
+
+    /// The signals it blocks.
+    #[inline]
+    pub fn mask(&self) -> SignalSet {
+        SignalSet(self.mask.load(Ordering::Relaxed))
+    }
+
+    /// Sets the mask without looking at what becomes pending or undeliverable; see [`crate::signal::deliver::set_mask`].
+    pub(crate) fn set_mask_raw(&self, mask: SignalSet) {
+        self.mask.store(mask.0, Ordering::SeqCst);
+    }
+
+    /// Whether the thread would take this signal if it were sent now.
+    pub(crate) fn wants(&self, signal: Signal) -> bool {
+        !self.mask().contains(signal) || SignalSet(self.waiting_for.load(Ordering::SeqCst)).contains(signal)
+    }
+
+    /// Whether the thread keeps this signal pending rather than having it thrown away when it is ignored.
+    pub(crate) fn holds_back(&self, signal: Signal) -> bool {
+        self.mask().contains(signal) || SignalSet(self.waiting_for.load(Ordering::SeqCst)).contains(signal)
+    }
+
+    /// Whether any of `which` holds.
+    #[inline]
+    pub fn has(&self, which: Conditions) -> bool {
+        self.conditions.load(Ordering::Acquire) & which.bits() != 0
+    }
+
+    /// Whether nothing has to be looked at before the program goes on: one load.
+    #[inline]
+    pub fn is_undisturbed(&self) -> bool {
+        self.conditions.load(Ordering::Acquire) == 0
+    }
+
+    /// Sets a condition and wakes the thread, whatever it waits for.
+    pub fn interrupt(&self, which: Conditions) {
+        self.set(which);
+        self.wake();
+    }
+
+    /// Has the thread's future polled again.
+    pub(crate) fn wake(&self) {
+        let view = self.view.lock();
+        if let Some(task) = &view.task {
+            task.wake();
+        }
+    }
+
+    /// How a child of this thread is to be scheduled: as it is, on the CPUs it may use.
+    pub fn sched_params(&self) -> SchedParams {
+        let view = self.view.lock();
+        let Some(task) = &view.task else { return SchedParams::default() };
+        SchedParams { class: task.class(), affinity: task.affinity(), ..SchedParams::default() }
+    }
+
+    /// Sets a condition on oneself, which is awake.
+    pub fn set(&self, which: Conditions) {
+        self.conditions.fetch_or(which.bits(), Ordering::SeqCst);
+    }
+
+    /// Clears a condition.
+    pub fn clear(&self, which: Conditions) {
+        self.conditions.fetch_and(!which.bits(), Ordering::SeqCst);
+    }
+
+    /// Makes this CPU see the thread's address space. Called whenever the thread's future is polled.
+    #[inline]
+    pub fn install(&self) {
+        let view = self.view.lock();
+        if let Some(space) = &view.space {
+            space.activate();
+        }
+    }
+
+    /// A limit of its process (getrlimit(2)): the soft value.
+    pub fn limit(&self, resource: limits::Resource) -> u64 {
+        self.process.limits.get(resource).soft
+    }
+}
+
+/// While it lives, signals of a set wake the thread although it blocks them (sigtimedwait(2)).
+pub struct WaitingForSignals<'a>(&'a Thread);
+
+impl Thread {
+    /// Says that the thread waits for the signals of `set`.
+    pub fn wait_for_signals(&self, set: SignalSet) -> WaitingForSignals<'_> {
+        self.waiting_for.store(set.0, Ordering::SeqCst);
+        WaitingForSignals(self)
+    }
+}
+
+impl Drop for WaitingForSignals<'_> {
+    fn drop(&mut self) {
+        self.0.waiting_for.store(0, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,115 @@
+//! The kernel command line (bootparam(7)): what the kernel takes for itself, and what it hands to the first program.
+
+use alloc::vec::Vec;
+
+/// The command line, taken apart.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct CommandLine {
+    /// The first program from the initial file system (`rdinit=`).
+    pub rdinit: Option<Vec<u8>>,
+    /// The first program (`init=`).
+    pub init: Option<Vec<u8>>,
+    /// Seconds until a restart after a panic: 0 never, negative at once (`panic=`).
+    pub panic: Option<i64>,
+    /// Only errors are printed (`quiet`).
+    pub quiet: bool,
+    /// The least urgent level that is not printed (`loglevel=`).
+    pub loglevel: Option<u8>,
+    /// The console devices, the last of which is /dev/console (`console=`).
+    pub consoles: Vec<Vec<u8>>,
+    /// Arguments of the first program: unknown words, and all after `--`.
+    pub arguments: Vec<Vec<u8>>,
+    /// Environment of the first program: unknown words with a `=`.
+    pub environment: Vec<Vec<u8>>,
+}
+
+/// Parameters of Linux that say something about hardware or policies which do not exist here, as a loader that
+/// starts both kernels may pass them; they are the kernel's, not the first program's.
+const KNOWN: &[&[u8]] = &[b"root", b"ro", b"rw", b"rootfstype", b"rootwait", b"earlycon", b"BOOT_IMAGE"];
+
+impl CommandLine {
+    /// Takes `line` apart. Double quotes keep spaces together, as Linux has it.
+    pub fn parse(line: &[u8]) -> CommandLine {
+        let mut parsed = CommandLine::default();
+        let mut words = words(line).into_iter();
+        for word in words.by_ref() {
+            if word == b"--" {
+                break;
+            }
+            parsed.take(word);
+        }
+        parsed.arguments.extend(words);
+        parsed
+    }
+
+    fn take(&mut self, word: Vec<u8>) {
+        let (name, value) = match word.iter().position(|&byte| byte == b'=') {
+            Some(at) => (&word[..at], Some(&word[at + 1..])),
+            None => (&word[..], None),
+        };
+        match (name, value) {
+            (b"rdinit", Some(value)) => self.rdinit = Some(value.to_vec()),
+            (b"init", Some(value)) => {
+                self.init = Some(value.to_vec());
+                // What stood before was meant for nobody.
+                self.arguments.clear();
+            }
+            (b"panic", Some(value)) => self.panic = number(value),
+            (b"loglevel", Some(value)) => self.loglevel = number(value).and_then(|n| u8::try_from(n).ok()),
+            (b"console", Some(value)) => self.consoles.push(value.to_vec()),
+            (b"quiet", None) => self.quiet = true,
+            (name, _) if KNOWN.contains(&name) => {}
+            // A dot makes it a parameter of some module.
+            (name, _) if name.contains(&b'.') => {}
+            (_, Some(_)) => self.environment.push(word),
+            (_, None) => self.arguments.push(word),
+        }
+    }
+}
+
+fn number(value: &[u8]) -> Option<i64> {
+    core::str::from_utf8(value).ok()?.parse().ok()
+}
+
+fn words(line: &[u8]) -> Vec<Vec<u8>> {
+    let mut words = Vec::new();
+    let mut word = Vec::new();
+    let mut quoted = false;
+    for &byte in line {
+        match byte {
+            b'"' => quoted = !quoted,
+            b' ' | b'\t' | b'\n' | 0 if !quoted => {
+                if !word.is_empty() {
+                    words.push(core::mem::take(&mut word));
+                }
+            }
+            _ => word.push(byte),
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_words_go_to_init() {
+        let line = CommandLine::parse(b"quiet panic=-1 single FOO=bar console=ttyS0 mod.x=1 -- a \"b c\" d=e");
+        assert!(line.quiet);
+        assert_eq!(line.panic, Some(-1));
+        assert_eq!(line.consoles, [b"ttyS0".to_vec()]);
+        assert_eq!(line.arguments, [b"single".to_vec(), b"a".to_vec(), b"b c".to_vec(), b"d=e".to_vec()]);
+        assert_eq!(line.environment, [b"FOO=bar".to_vec()]);
+    }
+
+    #[test]
+    fn init_forgets_the_arguments_before_it() {
+        let line = CommandLine::parse(b"x init=/bin/sh y");
+        assert_eq!(line.init.as_deref(), Some(&b"/bin/sh"[..]));
+        assert_eq!(line.arguments, [b"y".to_vec()]);
+    }
+}

@@ -1,0 +1,143 @@
+//! What a CPU does: polls tasks, answers interrupts, halts when there is nothing to do.
+
+use arch::MAX_CPUS;
+use arch::irq::Irq;
+use base::PerCpu;
+use base::percpu::Padded;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use executor::Step;
+
+/// What the executor asks of the machine.
+pub struct Machine;
+
+static CPUS: AtomicUsize = AtomicUsize::new(1);
+
+impl executor::Platform for Machine {
+    #[inline]
+    fn cpu_id() -> usize {
+        arch::cpu::id()
+    }
+
+    #[inline]
+    fn cpu_count() -> usize {
+        CPUS.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn now() -> u64 {
+        arch::time::now()
+    }
+
+    fn ring(cpu: usize) {
+        arch::irq::send_ipi(cpu);
+    }
+}
+
+executor::platform!(Machine);
+
+/// Says how many CPUs the machine has. Once, before the first task.
+pub fn set_count(cpus: usize) {
+    CPUS.store(cpus, Ordering::Relaxed);
+}
+
+/// How many CPUs the machine has.
+pub fn count() -> usize {
+    CPUS.load(Ordering::Relaxed)
+}
+
+/// Interrupts are let in after so many polls without a return to user mode.
+const POLLS_PER_LOOK: u32 = 16;
+
+/// No deadline is set.
+const NEVER: u64 = u64::MAX;
+
+/// The deadline that each CPU's timer is set to. Written by that CPU only.
+static ARMED: PerCpu<AtomicU64> = PerCpu::new([const { Padded(AtomicU64::new(NEVER)) }; MAX_CPUS]);
+
+/// The time each CPU has spent halted, in nanoseconds.
+static IDLE: PerCpu<AtomicU64> = PerCpu::new([const { Padded(AtomicU64::new(0)) }; MAX_CPUS]);
+
+/// How long CPU `cpu` has been halted since boot, in nanoseconds.
+pub fn idle_time(cpu: usize) -> u64 {
+    IDLE.of(cpu).load(Ordering::Relaxed)
+}
+
+/// Runs this CPU for ever.
+pub fn run() -> ! {
+    executor::start();
+    let mut polls = 0;
+    loop {
+        if step() == Step::Idle {
+            polls = 0;
+        } else {
+            polls += 1;
+            if polls >= POLLS_PER_LOOK {
+                polls = 0;
+                arch::irq::poll();
+                service_interrupts();
+            }
+        }
+    }
+}
+
+/// Polls one task, or halts until there may be one.
+pub fn step() -> Step {
+    let step = executor::run_next();
+    if step == Step::Idle {
+        idle();
+    }
+    step
+}
+
+fn idle() {
+    if !executor::enter_idle() {
+        return;
+    }
+    arm(executor::next_deadline());
+    let from = arch::time::now();
+    arch::irq::wait(executor::has_work);
+    let halted = IDLE.this();
+    halted.store(halted.load(Ordering::Relaxed) + arch::time::now().saturating_sub(from), Ordering::Relaxed);
+    executor::leave_idle();
+    service_interrupts();
+}
+
+/// Answers every pending interrupt. After a [`arch::trap::Trap::Interrupt`] and after a halt.
+pub fn service_interrupts() {
+    arch::irq::service(|irq| match irq {
+        Irq::Timer => ARMED.this().store(NEVER, Ordering::Relaxed),
+        Irq::Ipi => memory::tlb::service(),
+        Irq::Console => crate::console::interrupt(),
+        Irq::Line(_) => {}
+    });
+    executor::fire_timers(arch::time::now());
+}
+
+/// On the way to user mode: has the timer set for whatever comes first. Returns whether the thread should give way.
+#[inline]
+pub fn prepare_user() -> bool {
+    if executor::need_resched() {
+        return true;
+    }
+    if let Some(deadline) = executor::next_deadline() {
+        arm_at(deadline);
+    }
+    false
+}
+
+fn arm(deadline: Option<u64>) {
+    if let Some(deadline) = deadline {
+        arm_at(deadline);
+    }
+}
+
+/// Sets the timer unless it goes off early enough as it is. One that goes off too early does no harm and is set
+/// again then; so a deadline that moves back and forth costs nothing.
+#[inline]
+fn arm_at(deadline: u64) {
+    let armed = ARMED.this();
+    if deadline < armed.load(Ordering::Relaxed) {
+        armed.store(deadline, Ordering::Relaxed);
+        arch::time::set_deadline(Some(deadline));
+    }
+}

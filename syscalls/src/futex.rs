@@ -1,0 +1,83 @@
+//! futex(2).
+
+use crate::args::Args;
+use crate::creation::now;
+use crate::fault;
+use crate::table::{Calls, slow};
+use crate::wait::Slow;
+use base::{Errno, Restart, Result, Timespec};
+use linux_raw_sys::general as raw;
+use process::current::Resume;
+use process::{Current, futex};
+
+/// The family.
+pub const CALLS: Calls = &[(raw::__NR_futex, slow(now, Slow::Futex))];
+
+/// futex(2). Priority inheritance is not offered (ENOSYS).
+pub async fn futex(current: &mut Current, args: &Args) -> Result<usize> {
+    let operation = args.uint(1);
+    let private = operation & raw::FUTEX_PRIVATE_FLAG != 0;
+    let realtime = operation & raw::FUTEX_CLOCK_REALTIME != 0;
+    let command = operation & !(raw::FUTEX_PRIVATE_FLAG | raw::FUTEX_CLOCK_REALTIME);
+    let (addr, value) = (args.addr(0), args.uint(2));
+    if realtime && command != raw::FUTEX_WAIT_BITSET && command != raw::FUTEX_WAIT {
+        return Err(Errno::ENOSYS.into());
+    }
+    match command {
+        raw::FUTEX_WAIT | raw::FUTEX_WAIT_BITSET => wait(current, args, command, private, realtime).await,
+        raw::FUTEX_WAKE => futex::wake(current, addr, private, at_least_one(value), futex::ANY).await,
+        raw::FUTEX_WAKE_BITSET => futex::wake(current, addr, private, at_least_one(value), args.uint(5)).await,
+        raw::FUTEX_REQUEUE | raw::FUTEX_CMP_REQUEUE => requeue(current, args, command, private).await,
+        raw::FUTEX_WAKE_OP => {
+            let counts = (at_least_one(value), at_least_one(args.uint(3)));
+            futex::wake_op(current, addr, args.addr(4), private, counts, args.uint(5)).await
+        }
+        _ => Err(Errno::ENOSYS.into()),
+    }
+}
+
+/// A count of zero wakes one all the same, as Linux has it.
+fn at_least_one(count: u32) -> u32 {
+    count.max(1)
+}
+
+async fn requeue(current: &mut Current, args: &Args, command: u32, private: bool) -> Result<usize> {
+    if args.int(2) < 0 || args.int(3) < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let compare = command == raw::FUTEX_CMP_REQUEUE;
+    let expected = compare.then(|| args.uint(5));
+    let (woken, moved) =
+        futex::requeue(current, args.addr(0), args.addr(4), private, args.uint(2), args.uint(3), expected).await?;
+    Ok(woken + moved)
+}
+
+async fn wait(current: &mut Current, args: &Args, command: u32, private: bool, realtime: bool) -> Result<usize> {
+    let relative = command == raw::FUTEX_WAIT;
+    let bitset = if relative { futex::ANY } else { args.uint(5) };
+    let mut deadline = None;
+    if args.size(3) != 0 {
+        let nanos = read_time(current, args).await?;
+        deadline = Some(match (relative, realtime) {
+            (true, _) => kernel::time::monotonic().saturating_add(nanos),
+            (false, true) => kernel::time::monotonic_of(nanos),
+            (false, false) => nanos,
+        });
+    }
+    let (addr, value) = (args.addr(0), args.uint(2));
+    let restart = if relative && deadline.is_some() { Restart::Resume } else { Restart::IfAsked };
+    if let (true, Some(until)) = (relative, deadline) {
+        current.resume = Some(Resume::Futex { addr, value, until, bitset, private });
+    }
+    futex::wait(current, addr, private, value, bitset, deadline, restart).await.map(|()| 0)
+}
+
+async fn read_time(current: &Current, args: &Args) -> Result<u64> {
+    let time = loop {
+        match args.ptr::<[i64; 2]>(3).read() {
+            Ok([sec, nsec]) => break Timespec { sec, nsec },
+            Err(page) => fault::resolve(current, page).await?,
+        }
+    };
+    time.to_nanos().ok_or(Errno::EINVAL.into())
+}

@@ -1,0 +1,226 @@
+//! A thread's life between its birth and its end: into the program, out at a trap, answer, and in again.
+
+use crate::args::Args;
+use crate::table::{COUNT, TABLE};
+use crate::{abi, fault, frame, wait};
+use arch::trap::{Exception, PageFault, Trap};
+use arch::user;
+use base::{Errno, Error, Restart, Result};
+use executor::{SchedParams, Task};
+use memory::FaultError;
+use memory::user::UserPtr;
+use process::current::Installed;
+use process::signal::deliver::{self, Delivery};
+use process::signal::{Action, SaFlags, Siginfo, Signal, code, send, stop};
+use process::{Conditions, Current, exit};
+
+/// Starts a thread.
+pub fn spawn(current: Current, params: SchedParams) -> Task {
+    let thread = current.thread.clone();
+    executor::spawn(Installed::new(thread, life(current)), params)
+}
+
+async fn life(mut current: Current) {
+    show_child_its_id(&mut current).await;
+    let status = run(&mut current).await;
+    exit::prepare(&mut current).await;
+    exit::finish(current, status);
+}
+
+/// CLONE_CHILD_SETTID: the child's own store, before its program runs. A bad pointer is ignored.
+async fn show_child_its_id(current: &mut Current) {
+    let addr = core::mem::take(&mut current.set_child_tid);
+    if addr.0 == 0 {
+        return;
+    }
+    while let Err(page) = UserPtr::<u32>::new(addr).write(&current.thread.id()) {
+        if fault::resolve(current, page).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Runs the program until the thread has to die; returns its wait status.
+async fn run(current: &mut Current) -> i32 {
+    // What an interrupted call wants to become of it, until the signals have been looked at.
+    let mut interrupted = None;
+    loop {
+        if !current.thread.is_undisturbed() || interrupted.is_some() {
+            if let Some(status) = attend(current, interrupted.take()).await {
+                return status;
+            }
+        }
+        while kernel::cpu::prepare_user() {
+            current.thread.times.count_involuntary_switch();
+            executor::preempt().await;
+        }
+        match user::enter(&mut current.cx, &mut current.fpu) {
+            Trap::Syscall => {
+                let number = current.cx.syscall_number();
+                let args = Args(current.cx.syscall_args());
+                match call(current, number, &args).await {
+                    Ok(value) => current.cx.set_syscall_result(value),
+                    Err(Error::Errno(errno)) => current.cx.set_syscall_result(errno.to_result()),
+                    Err(Error::Interrupted(restart)) => interrupted = Some((restart, number)),
+                    // Both were dealt with below; what is left of them is a plain failure.
+                    Err(Error::Fault(_)) => current.cx.set_syscall_result(Errno::EFAULT.to_result()),
+                    Err(Error::WouldBlock) => current.cx.set_syscall_result(Errno::EAGAIN.to_result()),
+                }
+            }
+            Trap::PageFault(page) => page_fault(current, page).await,
+            Trap::Exception(exception) => raise(current, exception),
+            Trap::Interrupt => kernel::cpu::service_interrupts(),
+        }
+    }
+}
+
+/// Answers one system call. The common case, a call that neither waits nor faults, is the first line.
+#[inline]
+async fn call(current: &mut Current, number: usize, args: &Args) -> Result<usize> {
+    let entry = &TABLE[if number < COUNT { number } else { COUNT - 1 }];
+    loop {
+        match (entry.fast)(current, args) {
+            Err(Error::WouldBlock) => return wait::finish(current, entry.slow, args).await,
+            Err(Error::Fault(page)) => fault::resolve(current, page).await?,
+            done => return done,
+        }
+    }
+}
+
+async fn page_fault(current: &mut Current, page: PageFault) {
+    current.thread.times.count_fault();
+    let result = match current.space.try_fault(page) {
+        Some(result) => result,
+        None => current.space.fault(page).await,
+    };
+    let Err(error) = result else { return };
+    let addr = page.addr.0;
+    let info = match error {
+        FaultError::NotMapped => Siginfo::fault(Signal::SIGSEGV, code::SEGV_MAPERR, addr),
+        FaultError::NotAllowed => Siginfo::fault(Signal::SIGSEGV, code::SEGV_ACCERR, addr),
+        FaultError::BeyondObject => Siginfo::fault(Signal::SIGBUS, code::BUS_ADRERR, addr),
+        FaultError::OutOfMemory => return fault::out_of_memory(&current.thread),
+    };
+    send::force(&current.thread, info);
+}
+
+/// An exception of the program becomes a signal that it cannot escape.
+fn raise(current: &mut Current, exception: Exception) {
+    let pc = current.cx.pc();
+    let info = match exception {
+        Exception::IntegerDivide => Siginfo::fault(Signal::SIGFPE, code::FPE_INTDIV, pc),
+        Exception::IntegerOverflow => Siginfo::kernel(Signal::SIGSEGV),
+        Exception::BoundRange | Exception::GeneralProtection => Siginfo::kernel(Signal::SIGSEGV),
+        Exception::FloatingPoint(flags) => Siginfo::fault(Signal::SIGFPE, float_code(flags), pc),
+        Exception::IllegalInstruction => Siginfo::fault(Signal::SIGILL, code::ILL_ILLOPN, pc),
+        Exception::StackSegment => Siginfo::kernel(Signal::SIGBUS),
+        Exception::Alignment(addr) => Siginfo::fault(Signal::SIGBUS, code::BUS_ADRALN, addr.0),
+        Exception::Breakpoint => abi::breakpoint(pc),
+        Exception::Debug => Siginfo::fault(Signal::SIGTRAP, code::TRAP_TRACE, pc),
+    };
+    send::force(&current.thread, info);
+}
+
+fn float_code(flags: u32) -> i32 {
+    const CODES: [(u32, i32); 6] = [
+        (1, code::FPE_FLTINV),
+        (4, code::FPE_FLTDIV),
+        (8, code::FPE_FLTOVF),
+        (2, code::FPE_FLTUND),
+        (16, code::FPE_FLTUND),
+        (32, code::FPE_FLTRES),
+    ];
+    CODES.iter().find(|(flag, _)| flags & flag != 0).map_or(code::FPE_FLTINV, |(_, code)| *code)
+}
+
+/// Does what the thread's conditions ask for. `interrupted` is the system call that a signal ended, if one did:
+/// how it is restarted is decided here. Returns the wait status when the thread has to die.
+#[inline(never)]
+async fn attend(current: &mut Current, mut interrupted: Option<(Restart, usize)>) -> Option<i32> {
+    loop {
+        let thread = &current.thread;
+        if let Some(status) = current.exiting {
+            return Some(status);
+        }
+        if thread.has(Conditions::FATAL) {
+            return Some(thread.process.exit_status().unwrap_or(0));
+        }
+        if thread.has(Conditions::STOP) {
+            stop::park(thread).await;
+            continue;
+        }
+        if thread.has(Conditions::MIGRATE) {
+            thread.clear(Conditions::MIGRATE);
+            executor::yield_now().await;
+            continue;
+        }
+        match deliver::next(thread) {
+            Delivery::None => break,
+            Delivery::Stop => {}
+            Delivery::Die { info, core } => return Some(die(current, info, core)),
+            Delivery::Handler { info, action } => {
+                if let Some((restart, number)) = interrupted.take() {
+                    before_handler(current, restart, number, &action);
+                }
+                enter_handler(current, info, action).await;
+            }
+        }
+    }
+    if let Some((restart, number)) = interrupted {
+        without_handler(current, restart, number);
+    }
+    if let Some(mask) = current.saved_mask.take() {
+        deliver::set_mask(&current.thread, mask);
+    }
+    None
+}
+
+/// A handler runs first: is the call restarted after it, or does it fail with EINTR?
+fn before_handler(current: &mut Current, restart: Restart, number: usize, action: &Action) {
+    let again = match restart {
+        Restart::Always => true,
+        Restart::IfAsked => action.flags.contains(SaFlags::RESTART),
+        Restart::IfUnhandled | Restart::Resume => false,
+    };
+    if again {
+        current.cx.rewind_syscall(number);
+    } else {
+        current.cx.set_syscall_result(Errno::EINTR.to_result());
+    }
+}
+
+/// No handler runs: the call is issued once more, as itself or as restart_syscall(2).
+fn without_handler(current: &mut Current, restart: Restart, number: usize) {
+    let number = match restart {
+        Restart::Resume => linux_raw_sys::general::__NR_restart_syscall as usize,
+        _ => number,
+    };
+    current.cx.rewind_syscall(number);
+}
+
+fn die(current: &mut Current, info: Siginfo, core: bool) -> i32 {
+    // Core files are not written, so the core bit of the status stays clear.
+    let _ = core;
+    let status = i32::from(info.signal.number());
+    current.thread.process.exit_group(status);
+    current.thread.process.exit_status().unwrap_or(status)
+}
+
+/// Builds the handler's frame on the program's stack. If the stack is bad, the program dies of SIGSEGV.
+async fn enter_handler(current: &mut Current, info: Siginfo, action: Action) {
+    loop {
+        match frame::push(current, &info, &action) {
+            Ok(()) => break,
+            Err(Error::Fault(page)) if fault::resolve(current, page).await.is_ok() => {}
+            Err(_) => {
+                if info.signal == Signal::SIGSEGV {
+                    current.actions.set(Signal::SIGSEGV, Action::default());
+                }
+                send::force(&current.thread, Siginfo::kernel(Signal::SIGSEGV));
+                return;
+            }
+        }
+    }
+    let mask = deliver::handler_mask(current, info.signal, &action);
+    deliver::set_mask(&current.thread, mask);
+}

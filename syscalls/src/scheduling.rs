@@ -1,0 +1,264 @@
+//! Scheduling: yield, affinity, nice values, policies (sched(7)).
+
+use crate::args::Args;
+use crate::creation::now;
+use crate::table::{Calls, fast, slow};
+use crate::wait::Slow;
+use alloc::sync::Arc;
+use base::{Capability, Errno, Result};
+use executor::{Class, RtPolicy};
+use linux_raw_sys::general as raw;
+use process::limits::Resource;
+use process::{Conditions, Current, Thread, pid, tree};
+
+/// The family.
+pub const CALLS: Calls = &[
+    (raw::__NR_sched_yield, slow(now, Slow::SchedYield)),
+    (raw::__NR_sched_getaffinity, fast(getaffinity)),
+    (raw::__NR_sched_setaffinity, fast(setaffinity)),
+    (raw::__NR_getpriority, fast(getpriority)),
+    (raw::__NR_setpriority, fast(setpriority)),
+    (raw::__NR_sched_getscheduler, fast(getscheduler)),
+    (raw::__NR_sched_setscheduler, fast(setscheduler)),
+    (raw::__NR_sched_getparam, fast(getparam)),
+    (raw::__NR_sched_setparam, fast(setparam)),
+    (raw::__NR_sched_get_priority_max, fast(priority_max)),
+    (raw::__NR_sched_get_priority_min, fast(priority_min)),
+    (raw::__NR_sched_rr_get_interval, fast(rr_interval)),
+    (raw::__NR_getcpu, fast(getcpu)),
+];
+
+/// sched_yield(2).
+pub async fn sched_yield(current: &mut Current) -> Result<usize> {
+    current.thread.times.count_voluntary_switch();
+    executor::yield_now().await;
+    Ok(0)
+}
+
+fn thread(current: &Current, id: i32) -> Result<Arc<Thread>> {
+    if id == 0 {
+        return Ok(current.thread.clone());
+    }
+    Ok(u32::try_from(id).ok().and_then(pid::find_thread).ok_or(Errno::ESRCH)?)
+}
+
+/// Whether the caller may change how `target` is scheduled.
+fn may_change(current: &Current, target: &Thread) -> bool {
+    let theirs = target.cred();
+    current.cred.euid == theirs.euid || current.cred.euid == theirs.uid || current.cred.has(Capability::SysNice)
+}
+
+fn online() -> u64 {
+    let count = kernel::cpu::count();
+    if count >= 64 { u64::MAX } else { (1 << count) - 1 }
+}
+
+fn getaffinity(current: &mut Current, args: &Args) -> Result<usize> {
+    let len = args.size(1);
+    if len % 8 != 0 || len * 8 < kernel::cpu::count() {
+        return Err(Errno::EINVAL.into());
+    }
+    let params = thread(current, args.int(0))?.sched_params();
+    args.ptr::<u64>(2).write(&(params.affinity & online()))?;
+    Ok(8)
+}
+
+fn setaffinity(current: &mut Current, args: &Args) -> Result<usize> {
+    let mut bytes = [0; 8];
+    let len = args.size(1).min(8);
+    args.ptr::<u8>(2).read_slice(&mut bytes[..len])?;
+    let target = thread(current, args.int(0))?;
+    if !may_change(current, &target) {
+        return Err(Errno::EPERM.into());
+    }
+    let mask = u64::from_le_bytes(bytes) & online();
+    if mask == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let must_move = target.view.lock().task.as_ref().is_some_and(|task| task.set_affinity(mask));
+    if must_move {
+        target.interrupt(Conditions::MIGRATE);
+    }
+    Ok(0)
+}
+
+fn nice_of(class: Class) -> i8 {
+    match class {
+        Class::Fair { nice } | Class::Batch { nice } => nice,
+        _ => 0,
+    }
+}
+
+/// The threads that getpriority(2) and setpriority(2) mean. A process is meant by its leader's id; ESRCH if there is none.
+fn priority_targets(current: &Current, which: u32, who: i32) -> Result<alloc::vec::Vec<Arc<Thread>>> {
+    let mut targets = alloc::vec::Vec::new();
+    match which {
+        raw::PRIO_PROCESS => targets.push(thread(current, who)?),
+        raw::PRIO_PGRP => {
+            let tree = tree::lock();
+            let group = if who == 0 { tree::group_of(&tree, &current.thread.process) } else { who as u32 };
+            for process in tree::group_members(&tree, group) {
+                targets.extend(process.any_thread());
+            }
+        }
+        raw::PRIO_USER => {
+            let uid = if who == 0 { current.cred.uid } else { who as u32 };
+            let mut from = 1;
+            loop {
+                let batch = pid::processes_from(from, 64);
+                let Some(last) = batch.last() else { break };
+                from = last.id() + 1;
+                targets.extend(batch.iter().filter(|process| process.uid() == uid).filter_map(|process| process.any_thread()));
+            }
+        }
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    if targets.is_empty() { Err(Errno::ESRCH.into()) } else { Ok(targets) }
+}
+
+fn class_of(thread: &Thread) -> Class {
+    thread.sched_params().class
+}
+
+/// getpriority(2): the raw call gives 20 minus the nice value.
+fn getpriority(current: &mut Current, args: &Args) -> Result<usize> {
+    let targets = priority_targets(current, args.uint(0), args.int(1))?;
+    let best = targets.iter().map(|thread| nice_of(class_of(thread))).min().unwrap_or(0);
+    Ok((20 - i32::from(best)) as usize)
+}
+
+fn setpriority(current: &mut Current, args: &Args) -> Result<usize> {
+    let nice = args.int(2).clamp(-20, 19) as i8;
+    let targets = priority_targets(current, args.uint(0), args.int(1))?;
+    let mut result = Ok(0);
+    for target in targets {
+        if !may_change(current, &target) {
+            result = Err(Errno::EPERM.into());
+        } else if nice < nice_of(class_of(&target)) && !may_raise(current, &target, nice) {
+            result = Err(Errno::EACCES.into());
+        } else if let Some(task) = &target.view.lock().task {
+            task.set_nice(nice);
+        }
+    }
+    result
+}
+
+/// RLIMIT_NICE is 20 minus the lowest nice value allowed.
+fn may_raise(current: &Current, target: &Thread, nice: i8) -> bool {
+    current.cred.has(Capability::SysNice) || (20 - i64::from(nice)) as u64 <= target.limit(Resource::Nice)
+}
+
+fn policy_of(class: Class) -> u32 {
+    match class {
+        Class::RealTime { policy: RtPolicy::Fifo, .. } => raw::SCHED_FIFO,
+        Class::RealTime { policy: RtPolicy::RoundRobin, .. } => raw::SCHED_RR,
+        Class::Fair { .. } => raw::SCHED_NORMAL,
+        Class::Batch { .. } => raw::SCHED_BATCH,
+        Class::Idle => raw::SCHED_IDLE,
+    }
+}
+
+fn getscheduler(current: &mut Current, args: &Args) -> Result<usize> {
+    if args.int(0) < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(policy_of(class_of(&*thread(current, args.int(0))?)) as usize)
+}
+
+fn setscheduler(current: &mut Current, args: &Args) -> Result<usize> {
+    if args.int(0) < 0 || args.int(1) < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let prio = args.ptr::<i32>(2).read()?;
+    let target = thread(current, args.int(0))?;
+    set_class(current, &target, args.uint(1), prio)
+}
+
+fn set_class(current: &Current, target: &Thread, policy: u32, prio: i32) -> Result<usize> {
+    let nice = nice_of(class_of(target));
+    let real_time = policy == raw::SCHED_FIFO || policy == raw::SCHED_RR;
+    if real_time != (1..=99).contains(&prio) || (!real_time && prio != 0) {
+        return Err(Errno::EINVAL.into());
+    }
+    let class = match policy {
+        raw::SCHED_NORMAL => Class::Fair { nice },
+        raw::SCHED_BATCH => Class::Batch { nice },
+        raw::SCHED_IDLE => Class::Idle,
+        raw::SCHED_FIFO => Class::RealTime { prio: prio as u8, policy: RtPolicy::Fifo },
+        raw::SCHED_RR => Class::RealTime { prio: prio as u8, policy: RtPolicy::RoundRobin },
+        // SCHED_RESET_ON_FORK and SCHED_DEADLINE are not offered.
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    let within_limit = prio as u64 <= target.limit(Resource::Rtprio);
+    if !may_change(current, target) || (real_time && !within_limit && !current.cred.has(Capability::SysNice)) {
+        return Err(Errno::EPERM.into());
+    }
+    if let Some(task) = &target.view.lock().task {
+        task.set_class(class);
+    }
+    Ok(0)
+}
+
+fn prio_of(class: Class) -> i32 {
+    match class {
+        Class::RealTime { prio, .. } => prio.into(),
+        _ => 0,
+    }
+}
+
+fn getparam(current: &mut Current, args: &Args) -> Result<usize> {
+    if args.int(0) < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let class = class_of(&*thread(current, args.int(0))?);
+    args.ptr::<i32>(1).write(&prio_of(class))?;
+    Ok(0)
+}
+
+fn setparam(current: &mut Current, args: &Args) -> Result<usize> {
+    if args.int(0) < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let prio = args.ptr::<i32>(1).read()?;
+    let target = thread(current, args.int(0))?;
+    let policy = policy_of(class_of(&target));
+    set_class(current, &target, policy, prio)
+}
+
+fn priority_max(_: &mut Current, args: &Args) -> Result<usize> {
+    match args.uint(0) {
+        raw::SCHED_FIFO | raw::SCHED_RR => Ok(99),
+        raw::SCHED_NORMAL | raw::SCHED_BATCH | raw::SCHED_IDLE => Ok(0),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+fn priority_min(_: &mut Current, args: &Args) -> Result<usize> {
+    match args.uint(0) {
+        raw::SCHED_FIFO | raw::SCHED_RR => Ok(1),
+        raw::SCHED_NORMAL | raw::SCHED_BATCH | raw::SCHED_IDLE => Ok(0),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+fn rr_interval(current: &mut Current, args: &Args) -> Result<usize> {
+    if args.int(0) < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let class = class_of(&*thread(current, args.int(0))?);
+    let slice = class.slice_ns().unwrap_or(0);
+    args.ptr::<[i64; 2]>(1).write(&[(slice / 1_000_000_000) as i64, (slice % 1_000_000_000) as i64])?;
+    Ok(0)
+}
+
+/// getcpu(2): there is one memory node.
+fn getcpu(_: &mut Current, args: &Args) -> Result<usize> {
+    let (cpu, node) = (args.ptr::<u32>(0), args.ptr::<u32>(1));
+    if !cpu.is_null() {
+        cpu.write(&(arch::cpu::id() as u32))?;
+    }
+    if !node.is_null() {
+        node.write(&0)?;
+    }
+    Ok(0)
+}

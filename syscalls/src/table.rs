@@ -1,0 +1,80 @@
+//! Which function answers which number.
+
+use crate::abi;
+use crate::args::Args;
+use crate::wait::Slow;
+use crate::{creation, futex, identity, scheduling, signals, system, time};
+use base::{Errno, Result};
+use core::sync::atomic::{AtomicU64, Ordering};
+use process::Current;
+
+/// The half of a call that does not wait.
+pub type Fast = fn(&mut Current, &Args) -> Result<usize>;
+
+/// A call.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// Tried first.
+    pub fast: Fast,
+    /// Goes on where `fast` would have to wait.
+    pub slow: Slow,
+}
+
+/// One more than the highest number that any call has.
+pub const COUNT: usize = 512;
+
+/// How often each unknown number was called (`/proc/pollux/unknown_syscalls`).
+static UNKNOWN: [AtomicU64; COUNT + 1] = [const { AtomicU64::new(0) }; COUNT + 1];
+
+fn unknown(current: &mut Current, _: &Args) -> Result<usize> {
+    let number = current.cx.syscall_number().min(COUNT);
+    UNKNOWN[number].fetch_add(1, Ordering::Relaxed);
+    Err(Errno::ENOSYS.into())
+}
+
+/// Each unknown number that was called, and how often; numbers past the table count as one.
+pub fn unknown_calls() -> impl Iterator<Item = (usize, u64)> {
+    UNKNOWN.iter().enumerate().map(|(number, count)| (number, count.load(Ordering::Relaxed))).filter(|(_, count)| *count > 0)
+}
+
+/// A call that never waits.
+pub const fn fast(fast: Fast) -> Entry {
+    Entry { fast, slow: Slow::Never }
+}
+
+/// A call that may wait.
+pub const fn slow(fast: Fast, slow: Slow) -> Entry {
+    Entry { fast, slow }
+}
+
+/// Numbers and what answers them: each family of calls has such a list at its head.
+pub type Calls = &'static [(u32, Entry)];
+
+/// All families.
+const FAMILIES: &[Calls] = &[
+    creation::CALLS,
+    identity::CALLS,
+    scheduling::CALLS,
+    signals::CALLS,
+    system::CALLS,
+    time::CALLS,
+    futex::CALLS,
+    abi::LEGACY,
+];
+
+/// The table.
+pub static TABLE: [Entry; COUNT] = {
+    let mut table = [fast(unknown); COUNT];
+    let families = FAMILIES;
+    let mut f = 0;
+    while f < families.len() {
+        let mut i = 0;
+        while i < families[f].len() {
+            let (number, entry) = families[f][i];
+            table[number as usize] = entry;
+            i += 1;
+        }
+        f += 1;
+    }
+    table
+};
