@@ -221,7 +221,8 @@ impl Fpu {
     /// Any value is valid here: the machine ignores bits of FPSR and FPCR that it does not have. Also
     /// false without memory for the state.
     pub fn read(&mut self, frame: &[u8]) -> bool {
-        let Some((vregs, rest)) = frame.split_at_checked(512) else { return false };
+        let Some((frame, _)) = frame.split_first_chunk::<FRAME>() else { return false };
+        let (vregs, rest) = frame.split_at(512);
         let Some((control, _)) = rest.split_first_chunk::<8>() else { return false };
         if self.state.is_none() {
             let Ok(state) = allocate() else { return false };
