@@ -49,7 +49,7 @@ pub struct PerCpu {
     pub kernel_rsp: Cell<usize>,
     /// The routine that enters user mode, chosen by what the CPU can do.
     pub enter: Cell<usize>,
-    /// The token of the vector state that the registers hold; see `fpu`.
+    /// The token of the vector state that the registers hold, all ones for nobody's; see `fpu`.
     pub fpu_owner: Cell<u64>,
     /// The last token that this CPU gave out.
     pub fpu_token: Cell<u64>,
@@ -93,7 +93,7 @@ impl PerCpu {
             user_rsp: Cell::new(0),
             kernel_rsp: Cell::new(0),
             enter: Cell::new(0),
-            fpu_owner: Cell::new(0),
+            fpu_owner: Cell::new(u64::MAX),
             fpu_token: Cell::new(0),
             pending: [const { Cell::new(0) }; 4],
             id: Cell::new(0),
