@@ -1,66 +1,71 @@
 //! Terminal settings as programs see them (termios(3), ioctl_tty(2)): the kernel's `struct termios`, `struct termios2`
 //! and `struct winsize`, which are the same on x86_64 and aarch64, and the flags in them that the line discipline obeys.
 
-use bitflags::bitflags;
 use linux_raw_sys::general as raw;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-bitflags! {
-    /// `c_iflag`: what becomes of input.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[allow(missing_docs, reason = "termios(3) documents them")]
-    pub struct Input: u32 {
-        const ISTRIP = raw::ISTRIP;
-        const INLCR = raw::INLCR;
-        const IGNCR = raw::IGNCR;
-        const ICRNL = raw::ICRNL;
-        const IUCLC = raw::IUCLC;
-        const IXON = raw::IXON;
-        const IXANY = raw::IXANY;
-        const IXOFF = raw::IXOFF;
-        const IMAXBEL = raw::IMAXBEL;
-        const IUTF8 = raw::IUTF8;
-        const PARMRK = raw::PARMRK;
-        const _ = !0;
-    }
-}
+pub use flags::{Input, Local, Output};
 
-bitflags! {
-    /// `c_oflag`: what becomes of output.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[allow(missing_docs, reason = "termios(3) documents them")]
-    pub struct Output: u32 {
-        const OPOST = raw::OPOST;
-        const OLCUC = raw::OLCUC;
-        const ONLCR = raw::ONLCR;
-        const OCRNL = raw::OCRNL;
-        const ONOCR = raw::ONOCR;
-        const ONLRET = raw::ONLRET;
-        /// Both bits of the tab delay: tabs become spaces.
-        const XTABS = raw::XTABS;
-        const _ = !0;
-    }
-}
+mod flags {
+    #![allow(missing_docs, reason = "termios(3) documents them")]
 
-bitflags! {
-    /// `c_lflag`: echo, editing and signals.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[allow(missing_docs, reason = "termios(3) documents them")]
-    pub struct Local: u32 {
-        const ISIG = raw::ISIG;
-        const ICANON = raw::ICANON;
-        const ECHO = raw::ECHO;
-        const ECHOE = raw::ECHOE;
-        const ECHOK = raw::ECHOK;
-        const ECHONL = raw::ECHONL;
-        const NOFLSH = raw::NOFLSH;
-        const TOSTOP = raw::TOSTOP;
-        const ECHOCTL = raw::ECHOCTL;
-        const ECHOPRT = raw::ECHOPRT;
-        const ECHOKE = raw::ECHOKE;
-        const IEXTEN = raw::IEXTEN;
-        const EXTPROC = raw::EXTPROC;
-        const _ = !0;
+    use bitflags::bitflags;
+    use linux_raw_sys::general as raw;
+
+    bitflags! {
+        /// `c_iflag`: what becomes of input.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Input: u32 {
+            const ISTRIP = raw::ISTRIP;
+            const INLCR = raw::INLCR;
+            const IGNCR = raw::IGNCR;
+            const ICRNL = raw::ICRNL;
+            const IUCLC = raw::IUCLC;
+            const IXON = raw::IXON;
+            const IXANY = raw::IXANY;
+            const IXOFF = raw::IXOFF;
+            const IMAXBEL = raw::IMAXBEL;
+            const IUTF8 = raw::IUTF8;
+            const PARMRK = raw::PARMRK;
+            const _ = !0;
+        }
+    }
+
+    bitflags! {
+        /// `c_oflag`: what becomes of output.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Output: u32 {
+            const OPOST = raw::OPOST;
+            const OLCUC = raw::OLCUC;
+            const ONLCR = raw::ONLCR;
+            const OCRNL = raw::OCRNL;
+            const ONOCR = raw::ONOCR;
+            const ONLRET = raw::ONLRET;
+            /// Both bits of the tab delay: tabs become spaces.
+            const XTABS = raw::XTABS;
+            const _ = !0;
+        }
+    }
+
+    bitflags! {
+        /// `c_lflag`: echo, editing and signals.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Local: u32 {
+            const ISIG = raw::ISIG;
+            const ICANON = raw::ICANON;
+            const ECHO = raw::ECHO;
+            const ECHOE = raw::ECHOE;
+            const ECHOK = raw::ECHOK;
+            const ECHONL = raw::ECHONL;
+            const NOFLSH = raw::NOFLSH;
+            const TOSTOP = raw::TOSTOP;
+            const ECHOCTL = raw::ECHOCTL;
+            const ECHOPRT = raw::ECHOPRT;
+            const ECHOKE = raw::ECHOKE;
+            const IEXTEN = raw::IEXTEN;
+            const EXTPROC = raw::EXTPROC;
+            const _ = !0;
+        }
     }
 }
 
