@@ -1,0 +1,127 @@
+//! munmap(2), and taking pages out of a space.
+
+use super::gather::Gather;
+use super::object::Mappings;
+use super::table::{Tables, load};
+use super::{Flags, Inner, STEPS, Space, range_end};
+use crate::frames::{Frame, Kind};
+use alloc::vec::Vec;
+use arch::addr::{PAGE_SIZE, VirtAddr};
+use arch::paging::{Entry, USER_END};
+use base::Errno;
+use core::ptr;
+use core::sync::atomic::Ordering::AcqRel;
+use executor::Budget;
+
+/// Addresses that are walked at a stretch.
+const STRETCH: usize = 64 << 20;
+
+/// Which pages of a range are taken out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    All,
+    /// Those that belong to the mapped object, not copies that were made of them.
+    OfObject,
+}
+
+impl Space {
+    /// munmap(2). Waits for the space and for other CPUs. EINVAL for a bad range, ENOMEM if it would make
+    /// too many areas.
+    pub async fn unmap(&self, start: VirtAddr, len: usize) -> Result<(), Errno> {
+        let end = range_end(start.0, len).filter(|_| start.is_page_aligned()).ok_or(Errno::EINVAL)?;
+        let mut inner = self.write().await;
+        self.unmap_locked(&mut inner, start.0, end).await
+    }
+
+    pub(super) async fn unmap_locked(&self, inner: &mut Inner, start: usize, end: usize) -> Result<(), Errno> {
+        if inner.areas.is_free(start, end) {
+            return Ok(());
+        }
+        inner.areas.isolate(start, end)?;
+        let mut gather = Gather::new(&self.root);
+        // The areas go last, so that giving up half-way leaves whole areas, of which some pages are as after MADV_DONTNEED.
+        self.zap(&inner.tables, start, end, Which::All, &mut gather).await;
+        inner.areas.remove(start, end);
+        let (floor, ceiling) = inner.areas.hole_around(start, end);
+        inner.tables.remove_tables(start, end, floor, ceiling, &mut gather);
+        gather.flush().await;
+        Ok(())
+    }
+
+    /// Empties the entries of `start..end`. What `gather` holds at the end is still to be flushed.
+    pub(super) async fn zap(&self, tables: &Tables, start: usize, end: usize, which: Which, gather: &mut Gather) {
+        let mut budget = Budget::new(STEPS);
+        let mut at = start;
+        while at < end {
+            let mut steps = 1;
+            at = tables.walk(at, end.min(at.saturating_add(STRETCH)), |addr, slot| {
+                let entry = load(slot);
+                // SAFETY: the entry owns the frame, and the space is held alone.
+                let kind = unsafe { Frame::borrow(entry.addr()) }.kind();
+                if which == Which::OfObject && kind == Kind::Anonymous {
+                    return true;
+                }
+                let entry = Entry::from_bits(slot.swap(Entry::EMPTY.bits(), AcqRel));
+                self.count(kind, -1);
+                // SAFETY: the entry owned the frame and was just taken out.
+                gather.add(addr, unsafe { Frame::from_addr(entry.addr()) });
+                steps += 1;
+                !gather.is_full()
+            });
+            if gather.is_full() {
+                gather.flush().await;
+            }
+            budget.spend(steps).await;
+        }
+    }
+
+    /// Unmaps everything; for a process that exits. No thread runs in the space any more. Waits for other CPUs.
+    pub async fn clear(&self) {
+        self.root.leave_others().await;
+        let mut inner = self.write().await;
+        let mut at = 0;
+        let mut gather = Gather::new(&self.root);
+        while let Some((start, end)) = inner.areas.at_or_after(at).map(|area| (area.start, area.end)) {
+            self.zap(&inner.tables, start, end, Which::All, &mut gather).await;
+            at = end;
+        }
+        inner.areas.remove(0, USER_END.0);
+        inner.tables.remove_tables(0, USER_END.0, 0, usize::MAX, &mut gather);
+        gather.flush().await;
+    }
+
+    /// Unmaps the pages `first..last` of the object that has `mappings`; with `private`, copies of them too.
+    pub(super) async fn unmap_object(&self, mappings: &Mappings, first: u64, last: u64, private: bool) {
+        let inner = self.write().await;
+        let mut gather = Gather::new(&self.root);
+        let mut at = 0;
+        while let Some((area_end, range)) = inner.areas.at_or_after(at).map(|area| {
+            let ours = area.backing.as_ref().is_some_and(|b| ptr::eq(b.object.mappings(), mappings));
+            let start_page = area.object_page(area.start);
+            let end_page = start_page + area.pages() as u64;
+            let (from, to) = (first.max(start_page), last.min(end_page));
+            let range = (ours && from < to).then(|| {
+                let place = |page: u64| area.start + (page - start_page) as usize * PAGE_SIZE;
+                let keep_copies = !private && !area.flags.contains(Flags::SHARED);
+                (place(from), place(to), if keep_copies { Which::OfObject } else { Which::All })
+            });
+            (area.end, range)
+        }) {
+            if let Some((start, end, which)) = range {
+                self.zap(&inner.tables, start, end, which, &mut gather).await;
+            }
+            at = area_end;
+        }
+        gather.flush().await;
+    }
+
+    /// The ranges of `start..end` that areas cover, with their flags. ENOMEM if there is no memory for the list.
+    pub(super) fn pieces(inner: &Inner, start: usize, end: usize) -> Result<Vec<(usize, usize, Flags)>, Errno> {
+        let mut pieces = Vec::new();
+        for area in inner.areas.over(start, end) {
+            pieces.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+            pieces.push((area.start.max(start), area.end.min(end), area.flags));
+        }
+        Ok(pieces)
+    }
+}
