@@ -7,11 +7,12 @@ use crate::file::{Caller, Extent, File};
 use crate::flags::OpenFlags;
 use crate::inode::Metadata;
 use crate::mount::{Location, MountFlags};
-use crate::{detached, ranks};
+use crate::epoll::Watcher;
+use crate::{detached, locks, ranks};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Credentials, Errno, Events, Result};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use executor::WaitQueue;
 use executor::spin::SpinLock;
 use memory::io::{Dst, Src};
@@ -50,6 +51,10 @@ pub struct Description {
     seekable: bool,
     position: SpinLock<u64>,
     owner: SpinLock<Owner>,
+    /// Whether it may own file locks.
+    locked: AtomicBool,
+    /// The epolls that watch it.
+    pub(crate) watchers: SpinLock<Vec<Watcher>>,
 }
 
 /// From where lseek(2) counts.
@@ -90,6 +95,8 @@ impl Description {
             flags: AtomicU32::new(kept),
             position: SpinLock::new(ranks::POSITION, 0),
             owner: SpinLock::new(ranks::OWNER, Owner::default()),
+            locked: AtomicBool::new(false),
+            watchers: SpinLock::new(ranks::WATCHERS, Vec::new()),
         })
     }
 
@@ -275,6 +282,16 @@ impl Description {
         Ok(())
     }
 
+    /// What mmap(2) maps: EACCES without the access that the mapping needs, ENODEV, EPERM. `writable` is for a shared
+    /// mapping that may be written.
+    pub fn mmap(&self, writable: bool) -> Result<Arc<dyn memory::space::Object>> {
+        let flags = self.flags();
+        if !flags.readable() || writable && !flags.writable() {
+            return Err(Errno::EACCES.into());
+        }
+        self.file.mmap(self.location.as_ref(), writable)
+    }
+
     /// What the file is ready for.
     #[inline]
     pub fn poll(&self, caller: &Caller) -> Events {
@@ -285,6 +302,11 @@ impl Description {
     #[inline]
     pub fn queue(&self) -> Option<&WaitQueue> {
         self.file.queue()
+    }
+
+    /// This description may own file locks from now on.
+    pub(crate) fn note_lock(&self) {
+        self.locked.store(true, Ordering::Relaxed);
     }
 
     /// Who is signalled (F_GETOWN, F_GETSIG).
@@ -310,6 +332,12 @@ impl Description {
 
 impl Drop for Description {
     fn drop(&mut self) {
+        for watcher in core::mem::take(self.watchers.get_mut()) {
+            watcher.forget(&*self.file);
+        }
+        if *self.locked.get_mut() {
+            locks::release_description(self);
+        }
         self.file.close();
     }
 }

@@ -10,16 +10,20 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Errno, Result};
 use core::ops::RangeInclusive;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use executor::spin::SpinLock;
 
 /// The largest value that RLIMIT_NOFILE may have (/proc/sys/fs/nr_open).
 pub const NR_OPEN: u32 = 1 << 20;
 
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
 const WORD: usize = u64::BITS as usize;
 
 /// A descriptor table.
 pub struct FdTable {
+    /// Tells this table from all others that ever were.
+    id: u64,
     slots: SpinLock<Slots>,
     /// Whether a record lock was ever taken through this table: closing then looks for some to release.
     record_locks: AtomicBool,
@@ -145,7 +149,11 @@ impl Default for FdTable {
 impl FdTable {
     /// An empty table.
     pub fn new() -> FdTable {
-        FdTable { slots: SpinLock::new(ranks::FD_TABLE, Slots::default()), record_locks: AtomicBool::new(false) }
+        FdTable {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            slots: SpinLock::new(ranks::FD_TABLE, Slots::default()),
+            record_locks: AtomicBool::new(false),
+        }
     }
 
     /// What is open as `fd`. EBADF.
@@ -328,15 +336,11 @@ impl FdTable {
 
     /// A copy, for a child without `CLONE_FILES`. ENOMEM.
     pub fn fork(&self) -> Result<FdTable> {
-        let copy = FdTable::new();
+        let mut copy = FdTable::new();
         let slots = self.slots.lock();
-        let last = slots.used.iter().rposition(|word| *word != 0);
-        if let Some(last) = last {
-            let mut new = Slots::default();
-            if let Err(error) = new.grow(last * WORD + WORD - 1) {
-                drop(slots);
-                return Err(error);
-            }
+        if let Some(last) = slots.used.iter().rposition(|word| *word != 0) {
+            let new = copy.slots.get_mut();
+            new.grow(last * WORD + WORD - 1)?;
             for word in 0..=last {
                 let mut bits = slots.used[word];
                 while bits != 0 {
@@ -349,9 +353,6 @@ impl FdTable {
                     }
                 }
             }
-            let mut copy_slots = FdTable { slots: SpinLock::new(ranks::FD_TABLE, new), ..copy };
-            copy_slots.slots.get_mut().hint = 0;
-            return Ok(copy_slots);
         }
         drop(slots);
         Ok(copy)
@@ -381,7 +382,7 @@ impl FdTable {
 
     /// This table as the owner of record locks.
     pub fn lock_owner(&self) -> locks::OwnerKey {
-        locks::OwnerKey::table(self)
+        locks::OwnerKey::Table(self.id)
     }
 
     /// A record lock is about to be taken for this table.

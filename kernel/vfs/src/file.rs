@@ -7,12 +7,14 @@
 
 use crate::clock;
 use crate::inode::{Device, FileType, Inode, Metadata, Sink};
+use crate::mount::Location;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Credentials, Errno, Error, Events, Result};
 use core::any::Any;
 use executor::WaitQueue;
 use memory::io::{Dst, Src};
+use memory::space::{Mappings, Object};
 
 /// What a call on a file knows of its caller.
 #[derive(Clone, Copy)]
@@ -38,6 +40,11 @@ impl<'a> Caller<'a> {
         Caller { cred, nonblock: false, append: false, direct: false, thread: 0, process: 0 }
     }
 }
+
+/// What a notification says when bytes have come. (Waiters' interests hold ERR and HUP besides, so a notification must not.)
+pub const DATA: Events = Events::IN.union(Events::RDNORM);
+/// What a notification says when there is room again.
+pub const ROOM: Events = Events::OUT.union(Events::WRNORM);
 
 /// What lseek(2) looks for with SEEK_DATA and SEEK_HOLE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +86,13 @@ pub trait File: Send + Sync {
     /// Where to wait for a change of [`File::poll`]; woken with the [`Events`] bits that may have become true.
     /// `None`: always ready (and refused by epoll_ctl with EPERM).
     fn queue(&self) -> Option<&WaitQueue> {
+        None
+    }
+
+    /// When a read that has waited since `since` stops waiting although there is too little to read (VTIME of a terminal); times in
+    /// nanoseconds since boot. Asked anew whenever the read returned [`Error::WouldBlock`]. At that time the read is called once more
+    /// with [`Caller::nonblock`] set, and is then worth 0 bytes if it still would block. `None`: it waits for as long as it takes.
+    fn read_deadline(&self, _since: u64) -> Option<u64> {
         None
     }
 
@@ -137,9 +151,16 @@ pub trait File: Send + Sync {
         Err(Errno::ENODEV.into())
     }
 
-    /// What mmap(2) maps. ENODEV for files that cannot be mapped.
-    fn mmap(&self) -> Result<Arc<dyn memory::Object>> {
+    /// What mmap(2) maps; `writable` for a shared mapping that may be written. `at` is the name the file was opened by, for
+    /// /proc/PID/maps. ENODEV for files that cannot be mapped, EPERM (sealed).
+    fn mmap(&self, _at: Option<&Location>, _writable: bool) -> Result<Arc<dyn Object>> {
         Err(Errno::ENODEV.into())
+    }
+
+    /// Who maps the file. After [`crate::Inode::truncate`] or [`File::fallocate`] has taken pages away, the caller awaits
+    /// [`Mappings::unmap`] for them.
+    fn mappings(&self) -> Option<&Mappings> {
+        None
     }
 
     /// ioctl(2). `arg` is the third argument as given; pointers in it are user addresses. The default is ENOTTY.
@@ -152,6 +173,12 @@ pub trait File: Send + Sync {
         None
     }
 
+    /// The rest of open(2), after which the file may be used: a FIFO without O_NONBLOCK has a peer, a serial line a carrier.
+    /// [`Error::WouldBlock`]: await [`File::queue`] and call again; whoever gives up drops the description.
+    fn finish_open(&self, _caller: &Caller) -> Result<()> {
+        Ok(())
+    }
+
     /// The last reference to the description is gone.
     fn close(&self) {}
 }
@@ -162,4 +189,26 @@ pub fn no_wait<T>(result: Result<T>) -> Result<T> {
         Err(Error::WouldBlock) => Err(Errno::EAGAIN.into()),
         other => other,
     }
+}
+
+/// The result of a read that put `n` bytes: the fault of `dst`, if that is why there are none.
+#[inline]
+pub fn read_result(n: usize, dst: &mut Dst) -> Result<usize> {
+    if n == 0
+        && let Some(fault) = dst.take_fault()
+    {
+        return Err(fault.into());
+    }
+    Ok(n)
+}
+
+/// The result of a write that took `n` bytes: the fault of `src`, if that is why there are none.
+#[inline]
+pub fn write_result(n: usize, src: &mut Src) -> Result<usize> {
+    if n == 0
+        && let Some(fault) = src.take_fault()
+    {
+        return Err(fault.into());
+    }
+    Ok(n)
 }

@@ -6,26 +6,44 @@ use linux_raw_sys::general as raw;
 bitflags! {
     /// What open(2) takes and F_GETFL tells. The access mode is in the lowest two bits.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-    #[allow(missing_docs, reason = "open(2) documents them")]
     pub struct OpenFlags: u32 {
+        /// O_WRONLY.
         const WRONLY = raw::O_WRONLY;
+        /// O_RDWR.
         const RDWR = raw::O_RDWR;
+        /// O_CREAT.
         const CREAT = raw::O_CREAT;
+        /// O_EXCL.
         const EXCL = raw::O_EXCL;
+        /// O_NOCTTY.
         const NOCTTY = raw::O_NOCTTY;
+        /// O_TRUNC.
         const TRUNC = raw::O_TRUNC;
+        /// O_APPEND.
         const APPEND = raw::O_APPEND;
+        /// O_NONBLOCK.
         const NONBLOCK = raw::O_NONBLOCK;
+        /// O_DSYNC.
         const DSYNC = raw::O_DSYNC;
+        /// O_SYNC.
         const SYNC = raw::O_SYNC;
+        /// O_ASYNC.
         const ASYNC = raw::FASYNC;
+        /// O_DIRECT.
         const DIRECT = raw::O_DIRECT;
+        /// O_LARGEFILE.
         const LARGEFILE = raw::O_LARGEFILE;
+        /// O_DIRECTORY.
         const DIRECTORY = raw::O_DIRECTORY;
+        /// O_NOFOLLOW.
         const NOFOLLOW = raw::O_NOFOLLOW;
+        /// O_NOATIME.
         const NOATIME = raw::O_NOATIME;
+        /// O_CLOEXEC.
         const CLOEXEC = raw::O_CLOEXEC;
+        /// O_PATH.
         const PATH = raw::O_PATH;
+        /// O_TMPFILE.
         const TMPFILE = raw::O_TMPFILE;
     }
 }

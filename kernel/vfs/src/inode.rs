@@ -10,6 +10,7 @@ use crate::mount::Location;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Errno, Result, Timespec};
+use memory::space::Mappings;
 
 /// The longest name of one file, in bytes.
 pub const NAME_MAX: usize = 255;
@@ -236,6 +237,16 @@ pub fn relatime(atime: Timespec, mtime: Timespec, ctime: Timespec, now: Timespec
     atime <= mtime || atime <= ctime || now.sec - atime.sec >= DAY
 }
 
+/// After a truncate, takes the pages behind the end from whoever maps them; private copies go, too. To be awaited after
+/// truncate(2), ftruncate(2), and open(2) with O_TRUNC.
+pub async fn unmap_beyond(inode: &dyn Inode, size: u64) {
+    if let Some(mappings) = inode.mappings()
+        && !mappings.is_empty()
+    {
+        mappings.unmap(size.div_ceil(arch::addr::PAGE_SIZE as u64), u64::MAX, true).await;
+    }
+}
+
 /// A file apart from its names.
 pub trait Inode: Send + Sync {
     /// What stat(2) tells.
@@ -311,7 +322,8 @@ pub trait Inode: Send + Sync {
         Err(Errno::ENOTDIR.into())
     }
 
-    /// Sets the size. EINVAL where there is none to set, EFBIG, EPERM (sealed).
+    /// Sets the size. EINVAL where there is none to set, EFBIG, EPERM (sealed). The caller then awaits
+    /// [`unmap_beyond`].
     fn truncate(&self, _size: u64) -> Result<()> {
         Err(Errno::EINVAL.into())
     }
@@ -325,13 +337,13 @@ pub trait Inode: Send + Sync {
     fn accessed(&self, _strict: bool) {}
 
     /// Makes the file open. Not called for directories, which [`crate::directory`] opens, and for
-    /// symbolic links. [`base::Error::WouldBlock`] (a FIFO without a peer): await [`Inode::open_queue`], then again.
+    /// symbolic links. Where opening waits (a FIFO for its peer), [`File::finish_open`] does.
     fn open(self: Arc<Self>, _caller: &Caller, _flags: OpenFlags) -> Result<Arc<dyn File>> {
         Err(Errno::ENXIO.into())
     }
 
-    /// Where an [`Inode::open`] that would block waits.
-    fn open_queue(&self) -> Option<&executor::WaitQueue> {
+    /// Who maps the file.
+    fn mappings(&self) -> Option<&Mappings> {
         None
     }
 

@@ -54,15 +54,22 @@ pub trait FileSystem: Send + Sync {
 bitflags! {
     /// The flags of a mount, numbered as MS_ in mount(2).
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-    #[allow(missing_docs, reason = "mount(2) documents them")]
     pub struct MountFlags: u32 {
+        /// MS_RDONLY.
         const RDONLY = 1;
+        /// MS_NOSUID.
         const NOSUID = 2;
+        /// MS_NODEV.
         const NODEV = 4;
+        /// MS_NOEXEC.
         const NOEXEC = 8;
+        /// MS_NOATIME.
         const NOATIME = 1024;
+        /// MS_NODIRATIME.
         const NODIRATIME = 2048;
+        /// MS_RELATIME.
         const RELATIME = 1 << 21;
+        /// MS_STRICTATIME.
         const STRICTATIME = 1 << 24;
     }
 }
@@ -268,10 +275,26 @@ impl Location {
     /// The path from `root`. The flag says whether `root` was reached; if not, the path is from the top of what was.
     /// A removed name is shown by its last path.
     pub fn path(&self, root: &Location) -> (Vec<u8>, bool) {
+        self.climb(Some(root))
+    }
+
+    /// As [`Location::describe`], from the top of the tree.
+    pub fn describe_from_top(&self) -> Vec<u8> {
+        self.mark_deleted(self.climb(None).0)
+    }
+
+    fn mark_deleted(&self, mut path: Vec<u8>) -> Vec<u8> {
+        if self.dentry.is_deleted() {
+            path.extend_from_slice(b" (deleted)");
+        }
+        path
+    }
+
+    fn climb(&self, root: Option<&Location>) -> (Vec<u8>, bool) {
         let mut names: Vec<Arc<[u8]>> = Vec::new();
         let mut at = self.clone();
         let reached = loop {
-            if at.same(root) {
+            if root.is_some_and(|root| at.same(root)) {
                 break true;
             }
             let place = at.dentry.place();
@@ -304,11 +327,7 @@ impl Location {
 
     /// What /proc/PID/cwd, exe and fd/N show: the path, with " (deleted)" behind it if the name is gone.
     pub fn describe(&self, root: &Location) -> Vec<u8> {
-        let (mut path, _) = self.path(root);
-        if self.dentry.is_deleted() {
-            path.extend_from_slice(b" (deleted)");
-        }
-        path
+        self.mark_deleted(self.path(root).0)
     }
 
     /// EROFS where the mount is read-only.
@@ -392,11 +411,17 @@ fn show_flags(flags: MountFlags, out: &mut dyn Write) -> fmt::Result {
 
 /// Writes a path with blanks, tabs, newlines and backslashes as octal escapes.
 fn escape(path: &[u8], out: &mut dyn Write) -> fmt::Result {
+    write_escaped(path, b" \t\n\\#", out)
+}
+
+/// Writes `path` with each byte of `special` as an octal escape; so are bytes that are not text.
+pub(crate) fn write_escaped(path: &[u8], special: &[u8], out: &mut dyn Write) -> fmt::Result {
     for chunk in path.utf8_chunks() {
         for c in chunk.valid().chars() {
-            match c {
-                ' ' | '\t' | '\n' | '\\' | '#' => write!(out, "\\{:03o}", c as u32)?,
-                c => out.write_char(c)?,
+            if c.is_ascii() && special.contains(&(c as u8)) {
+                write!(out, "\\{:03o}", c as u32)?;
+            } else {
+                out.write_char(c)?;
             }
         }
         for byte in chunk.invalid() {

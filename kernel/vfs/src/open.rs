@@ -24,11 +24,9 @@ pub struct Request {
     pub umask: u32,
 }
 
-/// What an open has come to: the file, and whether this call created it. A FIFO that waits for its peer is opened from here
-/// again, so that the path is walked once.
-pub struct Found {
-    /// The file.
-    pub location: Location,
+/// The file that an open came to, and whether this call created it.
+struct Found {
+    location: Location,
     created: bool,
 }
 
@@ -41,14 +39,14 @@ impl File for PathOnly {
     }
 }
 
-/// Opens `path`. [`Error::WouldBlock`] for a FIFO: use [`find`] and [`open_found`] to wait.
+/// Opens `path`. The caller must then go through [`File::finish_open`], which may have to wait.
 pub fn open(walk: &Walk, path: &[u8], request: &Request) -> Result<Arc<Description>> {
     let found = find(walk, path, request)?;
     open_found(walk.caller, &found, request.flags)
 }
 
 /// Walks to the file, creating it if asked. The errors are those of open(2).
-pub fn find(walk: &Walk, path: &[u8], request: &Request) -> Result<Found> {
+fn find(walk: &Walk, path: &[u8], request: &Request) -> Result<Found> {
     let flags = request.flags;
     if flags.contains(OpenFlags::TMPFILE) {
         return unnamed(walk, path, request);
@@ -125,9 +123,8 @@ fn unnamed(walk: &Walk, path: &[u8], request: &Request) -> Result<Found> {
     Ok(Found { location: Location { mount: dir.mount.clone(), dentry }, created: true })
 }
 
-/// Opens what [`find`] found. EACCES, EISDIR, EROFS, ENXIO, EPERM; [`Error::WouldBlock`]: await the inode's
-/// [`crate::inode::Inode::open_queue`] and call again.
-pub fn open_found(caller: &Caller, found: &Found, flags: OpenFlags) -> Result<Arc<Description>> {
+/// Opens what [`find`] found. EACCES, EISDIR, EROFS, ENXIO, EPERM.
+fn open_found(caller: &Caller, found: &Found, flags: OpenFlags) -> Result<Arc<Description>> {
     let at = &found.location;
     if flags.contains(OpenFlags::PATH) {
         return Ok(Description::new(Arc::new(PathOnly(at.clone())), Some(at.clone()), flags));

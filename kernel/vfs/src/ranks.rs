@@ -5,6 +5,8 @@
 
 use executor::spin::Rank;
 
+/// Serialises the nesting of epoll descriptors.
+pub const EPOLL_NESTING: Rank = Rank::new(98, "epoll nesting");
 /// A descriptor table's slots.
 pub const FD_TABLE: Rank = Rank::new(100, "descriptor table");
 /// A process's root and current directory.
@@ -23,17 +25,29 @@ pub const MOUNT: Rank = Rank::new(112, "mount");
 pub const NAMES: Rank = Rank::new(114, "tmpfs names");
 /// The attributes of an inode.
 pub const INODE: Rank = Rank::new(116, "inode");
+/// Serialises the writes to one file.
+pub const WRITE: Rank = Rank::new(113, "file write");
 /// The page tree of a file.
 pub const PAGES: Rank = Rank::new(118, "file pages");
+/// The table of files with locks.
+pub const LOCK_TABLE: Rank = Rank::new(119, "table of file locks");
 /// File locks of one inode.
 pub const LOCKS: Rank = Rank::new(120, "file locks");
 /// Who waits for whose record lock.
 pub const LOCK_WAITERS: Rank = Rank::new(121, "record lock waiters");
 /// A pipe, an eventfd, a timerfd.
 pub const PIPE: Rank = Rank::new(124, "pipe");
+/// What an epoll watches.
+pub const EPOLL: Rank = Rank::new(126, "epoll");
+/// Which epolls watch a description.
+pub const WATCHERS: Rank = Rank::new(127, "watchers");
+/// What an epoll has ready.
+pub const EPOLL_READY: Rank = Rank::new(132, "epoll ready list");
 /// The owner that a description signals.
 pub const OWNER: Rank = Rank::new(128, "file owner");
 /// The registry of devices.
 pub const DEVICES: Rank = Rank::new(130, "devices");
 /// The mount of anonymous files.
 pub const ANONYMOUS: Rank = Rank::new(101, "anonymous mount");
+/// The root of a tmpfs.
+pub const TMPFS_ROOT: Rank = Rank::new(115, "tmpfs root");
