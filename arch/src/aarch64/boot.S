@@ -133,6 +133,13 @@ enable_mmu:
     mov     x0, #(1 << 20)              // FP traps from EL0 only; SVE and SME are off
     msr     cpacr_el1, x0
     msr     mdscr_el1, xzr
+    mrs     x0, id_aa64dfr0_el1
+    ubfx    x0, x0, #8, #4              // PMUVer: none (0) or not Arm's (15)
+    sub     x0, x0, #1
+    cmp     x0, #14
+    b.hs    1f
+    msr     pmuserenr_el0, xzr          // no event counters for programs
+1:
     isb
     tlbi    vmalle1
     ic      iallu

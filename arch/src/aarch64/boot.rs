@@ -35,6 +35,12 @@ static INFO: InfoCell = InfoCell(UnsafeCell::new(MaybeUninit::uninit()));
 #[unsafe(no_mangle)]
 extern "C" fn boot_primary(tree: PhysAddr, image: PhysAddr) -> ! {
     percpu::install(0);
+    boot_machine(tree, image)
+}
+
+/// Not inlined: `percpu::current` may be read early within a function, but not before it.
+#[inline(never)]
+fn boot_machine(tree: PhysAddr, image: PhysAddr) -> ! {
     tables::set_image_phys(image);
     features::detect();
     let (tree_range, bytes) = tree_bytes(tree);

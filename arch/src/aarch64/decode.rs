@@ -25,7 +25,9 @@ const BRK: u64 = 0x3c;
 const INTERRUPT: u64 = u64::MAX;
 const SYSTEM_ERROR: u64 = u64::MAX - 1;
 
-/// The trap behind `reason`, which is no system call; `None` if the program just goes on.
+/// The trap behind `reason`, which is no system call; `None` if the program just goes on. Not inlined, so that
+/// `enter` stays small where it is.
+#[inline(never)]
 pub fn trap(context: &mut Context, fpu: &mut Fpu, reason: u64) -> Option<Trap> {
     match reason {
         INTERRUPT => return Some(Trap::Interrupt),

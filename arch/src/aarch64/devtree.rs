@@ -159,7 +159,8 @@ impl<'a> Machine<'a> {
     fn device(&mut self, node: FdtNode<'a>) {
         let is = |name| node.is_compatible(name);
         if is("arm,psci-1.0") || is("arm,psci-0.2") {
-            self.psci = Some(if value(node, "method") == b"smc\0" { Conduit::Smc } else { Conduit::Hvc });
+            self.psci =
+                Some(if value(node, "method") == b"smc\0" { Conduit::Smc } else { Conduit::Hvc });
         } else if is("arm,gic-v3") {
             let mut regs = regs(node);
             if let (Some(gicd), Some(gicr)) = (regs.next(), regs.next()) {

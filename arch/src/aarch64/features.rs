@@ -3,7 +3,10 @@
 //! Only what the kernel keeps for a program is told: no SVE, SME, pointer authentication, BTI or MTE, and no
 //! emulated ID registers (HWCAP_CPUID).
 
-use aarch64_cpu::registers::{ID_AA64ISAR0_EL1, ID_AA64ISAR1_EL1, ID_AA64MMFR1_EL1, ID_AA64MMFR2_EL1, ID_AA64PFR0_EL1, Readable};
+use aarch64_cpu::registers::{
+    ID_AA64ISAR0_EL1, ID_AA64ISAR1_EL1, ID_AA64MMFR1_EL1, ID_AA64MMFR2_EL1, ID_AA64PFR0_EL1,
+    Readable,
+};
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -72,7 +75,9 @@ fn field(id: Id, shift: u32) -> u64 {
         Id::Pfr1 => {
             let value;
             // SAFETY: only reads a register that is there on every AArch64 CPU.
-            unsafe { asm!("mrs {}, id_aa64pfr1_el1", out(reg) value, options(nomem, nostack, preserves_flags)) };
+            unsafe {
+                asm!("mrs {}, id_aa64pfr1_el1", out(reg) value, options(nomem, nostack, preserves_flags))
+            };
             value
         }
     };

@@ -5,6 +5,9 @@
 //! state is in a CPU exactly if both remember the same number. So neither migration nor the end of a thread needs
 //! a message to another CPU.
 //!
+//! Registers that are newer than memory belong to the thread that runs; when it leaves the CPU they are stored, by its
+//! [`Fpu::save`] or by [`leave`].
+//!
 //! A thread starts with EL0 access trapping (CPACR_EL1.FPEN = 01). Its first access traps and brings
 //! the registers in. A thread that did so in its last few turns gets them without a trap, and every
 //! [`PROBE`]th time is put to the test again, so that one burst of use does not cost for ever.
@@ -15,7 +18,8 @@ use aarch64_cpu::registers::{CPACR_EL1, Writeable};
 use alloc::alloc::{Layout, alloc};
 use alloc::boxed::Box;
 use core::arch::global_asm;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering::*};
 
 /// Bytes of `struct user_fpsimd_state`.
 const FRAME: usize = 528;
@@ -24,19 +28,35 @@ const EAGER_AFTER: u8 = 2;
 /// Turns with registers given at once before a thread must trap again to keep that.
 const PROBE: u8 = 16;
 
-/// The registers in memory, laid out as `struct user_fpsimd_state`.
+/// The registers, laid out as `struct user_fpsimd_state`.
 #[derive(Clone)]
 #[repr(C, align(16))]
-struct State {
+struct Registers {
     vregs: [u128; 32],
     fpsr: u32,
     fpcr: u32,
     reserved: [u32; 2],
 }
 
-const _: () = assert!(size_of::<State>() == FRAME);
+const _: () = assert!(size_of::<Registers>() == FRAME);
 
-static INITIAL: State = State { vregs: [0; 32], fpsr: 0, fpcr: 0, reserved: [0; 2] };
+static INITIAL: Registers = Registers { vregs: [0; 32], fpsr: 0, fpcr: 0, reserved: [0; 2] };
+
+/// The registers in memory. Behind a pointer, since a CPU that holds newer ones must know where they go. Both the
+/// [`Fpu`] and one CPU may point here; who lets go last frees it.
+#[repr(C)]
+struct State {
+    registers: Registers,
+    /// [`ALONE`], [`LIVE`] or [`ORPHAN`].
+    shared: AtomicU8,
+}
+
+/// Only the [`Fpu`] points to the state.
+const ALONE: u8 = 0;
+/// A CPU does as well.
+const LIVE: u8 = 1;
+/// Only a CPU does.
+const ORPHAN: u8 = 2;
 
 /// What a CPU knows of its vector registers.
 pub struct FpuCpu {
@@ -48,15 +68,24 @@ pub struct FpuCpu {
     drawn: AtomicU64,
     /// Whether EL0 may use the registers.
     open: AtomicBool,
+    /// Where the registers belong, if they may differ from what is there. [`HOMELESS`] if there is no memory for
+    /// them.
+    live: AtomicPtr<State>,
 }
+
+/// Stands for the state of a thread that has none yet for want of memory.
+const HOMELESS: *mut State = core::ptr::without_provenance_mut(1);
+/// A tag that is never drawn, and not the 0 of a thread that was never set up.
+const NOBODY: u64 = u64::MAX;
 
 impl FpuCpu {
     pub const fn new() -> FpuCpu {
         FpuCpu {
-            installed: AtomicU64::new(0),
-            registers: AtomicU64::new(0),
+            installed: AtomicU64::new(NOBODY),
+            registers: AtomicU64::new(NOBODY),
             drawn: AtomicU64::new(0),
             open: AtomicBool::new(false),
+            live: AtomicPtr::new(core::ptr::null_mut()),
         }
     }
 
@@ -64,9 +93,49 @@ impl FpuCpu {
         if self.open.load(Relaxed) != open {
             self.open.store(open, Relaxed);
             // The return to EL0 makes it take effect; EL1 may always use the registers.
-            CPACR_EL1.write(if open { CPACR_EL1::FPEN::TrapNothing } else { CPACR_EL1::FPEN::TrapEl0 });
+            CPACR_EL1.write(if open {
+                CPACR_EL1::FPEN::TrapNothing
+            } else {
+                CPACR_EL1::FPEN::TrapEl0
+            });
         }
     }
+
+    /// Brings the registers to the memory where they belong.
+    #[inline(never)]
+    fn store(&self, live: *mut State) -> Result<(), OutOfMemory> {
+        self.forget();
+        if live == HOMELESS {
+            self.registers.store(NOBODY, Relaxed);
+            return Err(OutOfMemory);
+        }
+        // SAFETY: a live state stays allocated until it is let go below, and nobody else touches its registers until
+        // then. EL1 may use the vector registers, and they are those of this state.
+        unsafe {
+            fpu_save(&mut (*live).registers);
+            if (*live).shared.swap(ALONE, AcqRel) == ORPHAN {
+                drop(Box::from_raw(live));
+            }
+        }
+        Ok(())
+    }
+
+    /// The registers are not newer than memory any more, and before they may become so again, access is set up anew.
+    fn forget(&self) {
+        self.live.store(core::ptr::null_mut(), Relaxed);
+        self.installed.store(NOBODY, Relaxed);
+    }
+}
+
+/// Brings the vector registers to memory if those of the thread that ran last on this CPU are in the CPU only: what
+/// [`Fpu::save`] does, for whoever does not have the thread's `Fpu` at hand. (The state lives behind a
+/// pointer of its own, known to the CPU until the `Fpu` is dropped.) To be called after every poll of a thread's future
+/// that leaves it waiting.
+#[inline]
+pub fn leave() -> Result<(), OutOfMemory> {
+    let cpu = &percpu::current().fpu;
+    let live = cpu.live.load(Relaxed);
+    if live.is_null() { Ok(()) } else { cpu.store(live) }
 }
 
 /// The floating-point and vector state of one user thread. Its registers live in the CPU while the
@@ -78,14 +147,20 @@ pub struct Fpu {
     /// The load of registers that holds this thread's latest state, if a CPU still has it; 0 is none.
     registers: u64,
     /// The state in memory; `None` is the initial state.
-    state: Option<Box<State>>,
-    /// The registers may differ from `state`. Then they are in the CPU that runs the thread.
-    dirty: bool,
+    state: Option<NonNull<State>>,
     /// Turns in a row that began with a trap.
     streak: u8,
-    /// Turns since the last trap.
+    /// Turns since the last trap in which the registers were given at once.
     given: u8,
+    /// This turn began without access and there was no trap yet.
+    untouched: bool,
 }
+
+// SAFETY: the state behind the pointer is touched through `&mut Fpu`, or by the CPU that has the thread's registers, on
+// which the thread runs; `shared` settles who frees it.
+unsafe impl Send for Fpu {}
+// SAFETY: nothing can be done with a shared reference.
+unsafe impl Sync for Fpu {}
 
 impl Fpu {
     /// The state in which a program starts. Allocates nothing yet.
@@ -96,8 +171,7 @@ impl Fpu {
     /// Makes this CPU ready to run the thread. Nothing to do if it ran it last.
     #[inline(always)]
     pub(super) fn install(&mut self) {
-        let cpu = &percpu::current().fpu;
-        if self.installed != cpu.installed.load(Relaxed) || self.installed == 0 {
+        if self.installed != percpu::current().fpu.installed.load(Relaxed) {
             self.install_anew();
         }
     }
@@ -106,17 +180,25 @@ impl Fpu {
     fn install_anew(&mut self) {
         let percpu = percpu::current();
         let cpu = &percpu.fpu;
+        let live = cpu.live.load(Relaxed);
+        if !live.is_null() && !self.is_live() {
+            // Of a thread that ended here. Who would hear of missing memory is gone.
+            let _ = cpu.store(live);
+        }
         let drawn = cpu.drawn.load(Relaxed) + 1;
         cpu.drawn.store(drawn, Relaxed);
         let tag = drawn << 8 | percpu.id() as u64;
         cpu.installed.store(tag, Relaxed);
         self.installed = tag;
+        if self.untouched {
+            self.streak = 0;
+        }
         if self.streak >= EAGER_AFTER && self.given < PROBE {
             self.given += 1;
             self.load();
         } else {
-            // A turn that ends without a trap ends the streak (`save`).
             self.given = 0;
+            self.untouched = true;
             cpu.set_open(false);
         }
     }
@@ -124,70 +206,95 @@ impl Fpu {
     /// The thread's first access in this turn: brings the registers in and lets it use them.
     #[cold]
     pub(super) fn access(&mut self) {
+        self.untouched = false;
         self.streak = self.streak.saturating_add(1);
         self.load();
     }
 
     fn load(&mut self) {
         let cpu = &percpu::current().fpu;
-        if self.registers == 0 || self.registers != cpu.registers.load(Relaxed) {
-            let state = self.state.as_deref().unwrap_or(&INITIAL);
-            // SAFETY: EL1 may touch the registers, nothing in the kernel uses them, and whose they were has saved
-            // them when it left this CPU.
-            unsafe { fpu_restore(state) };
+        if self.registers != cpu.registers.load(Relaxed) {
+            // SAFETY: the state is ours while it is not live. EL1 may use the vector registers, nothing in the kernel does,
+            // and whose they were has been saved (`install_anew`).
+            unsafe {
+                fpu_restore(self.state.map_or(&INITIAL, |state| &(*state.as_ptr()).registers))
+            };
             self.registers = self.installed;
             cpu.registers.store(self.installed, Relaxed);
         }
-        self.dirty = true;
+        if self.state.is_none() {
+            // Without memory the thread goes on; whoever saves it hears of it.
+            self.state = allocate().ok();
+        }
+        let live = match self.state {
+            Some(state) => {
+                // SAFETY: the state is allocated.
+                unsafe { (*state.as_ptr()).shared.store(LIVE, Relaxed) };
+                state.as_ptr()
+            }
+            None => HOMELESS,
+        };
+        cpu.live.store(live, Relaxed);
         cpu.set_open(true);
+    }
+
+    /// Whether the registers of this CPU are this thread's and newer than memory.
+    fn is_live(&self) -> bool {
+        let cpu = &percpu::current().fpu;
+        !cpu.live.load(Relaxed).is_null() && cpu.registers.load(Relaxed) == self.registers
+    }
+
+    /// Gives up what the CPU has and memory has not.
+    fn discard(&mut self) {
+        if self.is_live() {
+            percpu::current().fpu.forget();
+            if let Some(state) = self.state {
+                // SAFETY: the state is allocated, and the only CPU that pointed to it has just let go.
+                unsafe { (*state.as_ptr()).shared.store(ALONE, Relaxed) };
+            }
+        }
+        self.registers = 0;
+        self.installed = 0;
     }
 
     /// Brings the registers to memory if this thread's are in the CPU and may have changed. To be called when the
     /// thread leaves the CPU. Fails only if the machine needed memory for it and there is none.
     #[inline]
     pub fn save(&mut self) -> Result<(), OutOfMemory> {
-        if self.dirty {
-            self.store()
-        } else {
-            self.streak = 0;
-            Ok(())
-        }
+        if self.is_live() { self.store() } else { Ok(()) }
     }
 
-    #[inline(never)]
     fn store(&mut self) -> Result<(), OutOfMemory> {
+        let cpu = &percpu::current().fpu;
         if self.state.is_none() {
-            self.state = Some(allocate()?);
+            let state = allocate()?;
+            self.state = Some(state);
+            cpu.live.store(state.as_ptr(), Relaxed);
         }
-        if let Some(state) = self.state.as_deref_mut() {
-            // SAFETY: EL1 may touch the registers, and `dirty` says that they are this thread's.
-            unsafe { fpu_save(state) };
-        }
-        self.dirty = false;
-        // Access is open and the copy would go stale unnoticed: set up again before the next entry.
-        self.installed = 0;
-        Ok(())
+        cpu.store(cpu.live.load(Relaxed))
     }
 
     /// A copy for a new thread; saves first.
     pub fn fork(&mut self) -> Result<Fpu, OutOfMemory> {
-        if self.dirty {
-            self.store()?;
-        }
-        let state = match self.state.as_deref() {
+        self.save()?;
+        let state = match self.state {
             Some(state) => {
-                let mut copy = allocate()?;
-                *copy = state.clone();
+                let copy = allocate()?;
+                // SAFETY: `copy` is new, and `state` is allocated and not live.
+                unsafe { (*copy.as_ptr()).registers = (*state.as_ptr()).registers.clone() };
                 Some(copy)
             }
             None => None,
         };
-        Ok(Fpu { state, streak: self.streak, ..Fpu::default() })
+        let mut copy = Fpu::new();
+        copy.state = state;
+        copy.streak = self.streak;
+        Ok(copy)
     }
 
     /// Back to the state in which a program starts.
     pub fn reset(&mut self) {
-        *self = Fpu::default();
+        *self = Fpu::new();
     }
 
     /// Bytes that [`Fpu::write`] gives for the state as it is now.
@@ -200,20 +307,21 @@ impl Fpu {
     /// user_fpsimd_state`). `out` is [`Fpu::frame_size`] bytes long.
     pub fn write(&mut self, out: &mut [u8]) {
         let mut live;
-        let state = if self.dirty {
+        let registers = if self.is_live() {
             live = INITIAL.clone();
-            // SAFETY: as in `store`.
+            // SAFETY: EL1 may use the vector registers, and they are this thread's.
             unsafe { fpu_save(&mut live) };
             &live
         } else {
-            self.state.as_deref().unwrap_or(&INITIAL)
+            // SAFETY: the state is allocated and not live.
+            self.state.map_or(&INITIAL, |state| unsafe { &(*state.as_ptr()).registers })
         };
         let (vregs, rest) = out.split_at_mut(512);
-        for (to, from) in vregs.chunks_exact_mut(16).zip(&state.vregs) {
+        for (to, from) in vregs.chunks_exact_mut(16).zip(&registers.vregs) {
             to.copy_from_slice(&from.to_le_bytes());
         }
-        rest[..4].copy_from_slice(&state.fpsr.to_le_bytes());
-        rest[4..8].copy_from_slice(&state.fpcr.to_le_bytes());
+        rest[..4].copy_from_slice(&registers.fpsr.to_le_bytes());
+        rest[4..8].copy_from_slice(&registers.fpcr.to_le_bytes());
         rest[8..16].fill(0);
     }
 
@@ -224,42 +332,57 @@ impl Fpu {
         let Some((frame, _)) = frame.split_first_chunk::<FRAME>() else { return false };
         let (vregs, rest) = frame.split_at(512);
         let Some((control, _)) = rest.split_first_chunk::<8>() else { return false };
-        if self.state.is_none() {
-            let Ok(state) = allocate() else { return false };
-            self.state = Some(state);
-        }
-        let Some(state) = self.state.as_deref_mut() else { return false };
+        let state = match self.state {
+            Some(state) => state,
+            None => match allocate() {
+                Ok(state) => state,
+                Err(OutOfMemory) => return false,
+            },
+        };
+        self.discard();
+        self.state = Some(state);
+        // SAFETY: the state is allocated and not live.
+        let registers = unsafe { &mut (*state.as_ptr()).registers };
         let (vregs, _) = vregs.as_chunks::<16>();
-        for (to, from) in state.vregs.iter_mut().zip(vregs) {
+        for (to, from) in registers.vregs.iter_mut().zip(vregs) {
             *to = u128::from_le_bytes(*from);
         }
         let [a, b, c, d, e, f, g, h] = *control;
-        state.fpsr = u32::from_le_bytes([a, b, c, d]);
-        state.fpcr = u32::from_le_bytes([e, f, g, h]);
-        self.dirty = false;
-        self.registers = 0;
-        self.installed = 0;
+        registers.fpsr = u32::from_le_bytes([a, b, c, d]);
+        registers.fpcr = u32::from_le_bytes([e, f, g, h]);
         true
     }
 }
 
+impl Drop for Fpu {
+    fn drop(&mut self) {
+        self.discard();
+        if let Some(state) = self.state {
+            // SAFETY: allocated by `allocate` as a box. If a CPU (another one, on which the thread ended) still points to
+            // it, that CPU frees it.
+            unsafe {
+                if (*state.as_ptr()).shared.swap(ORPHAN, AcqRel) == ALONE {
+                    drop(Box::from_raw(state.as_ptr()));
+                }
+            }
+        }
+    }
+}
+
 /// Memory for a state, set to the initial one.
-fn allocate() -> Result<Box<State>, OutOfMemory> {
-    // SAFETY: the layout is not empty; the block has the layout of a State, is written before use, and belongs to
-    // the global allocator as Box wants it.
+fn allocate() -> Result<NonNull<State>, OutOfMemory> {
+    // SAFETY: the layout is not empty; the block is written before use.
     unsafe {
         let block = alloc(Layout::new::<State>()).cast::<State>();
-        if block.is_null() {
-            return Err(OutOfMemory);
-        }
-        block.write(INITIAL.clone());
-        Ok(Box::from_raw(block))
+        let state = NonNull::new(block).ok_or(OutOfMemory)?;
+        state.write(State { registers: INITIAL.clone(), shared: AtomicU8::new(ALONE) });
+        Ok(state)
     }
 }
 
 unsafe extern "C" {
-    fn fpu_save(state: &mut State);
-    fn fpu_restore(state: &State);
+    fn fpu_save(registers: &mut Registers);
+    fn fpu_restore(registers: &Registers);
 }
 
 global_asm!(

@@ -72,6 +72,12 @@ pub fn start_others(main: fn(usize) -> !) -> usize {
 #[unsafe(no_mangle)]
 extern "C" fn boot_secondary(cpu: usize) -> ! {
     percpu::install(cpu);
+    run_secondary(cpu)
+}
+
+/// Not inlined: `percpu::current` may be read early within a function, but not before it.
+#[inline(never)]
+fn run_secondary(cpu: usize) -> ! {
     super::paging::deactivate();
     percpu::current().midr.store(MIDR_EL1.get(), Relaxed);
     gic::init_cpu();

@@ -1,7 +1,7 @@
 //! The registers of a user program, and entering it.
 
-pub use super::fpu::Fpu;
 use super::decode;
+pub use super::fpu::{Fpu, leave};
 use crate::trap::Trap;
 use core::arch::asm;
 use core::mem::offset_of;

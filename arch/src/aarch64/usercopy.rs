@@ -1,8 +1,8 @@
 //! Access to user memory of the active address space. Nothing here sleeps or allocates: an access stops at
 //! the first byte that is absent or not allowed, and says where. Any address may be passed.
 
-use super::paging::USER_END;
 use super::features;
+use super::paging::USER_END;
 use crate::addr::VirtAddr;
 use crate::trap::{Access, PageFault};
 use core::arch::global_asm;
