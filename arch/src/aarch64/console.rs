@@ -1,6 +1,7 @@
 //! The serial console: bytes in, bytes out. A PL011 (Arm DDI 0183).
 //!
-//! The interrupt is level-triggered, and the driver behind it runs later. So when it comes, [`interrupt`] masks what was asserted; reading
+//! The interrupt is level-triggered, and the driver behind it runs later. So when it comes, [`interrupt`]
+//! masks what was asserted; reading
 //! until nothing is left unmasks reception, [`enable_interrupts`] both. `MASK` says what is unmasked;
 //! its lock is held only while it and the register change together.
 
@@ -24,7 +25,8 @@ const TRANSMIT: Interrupts = Interrupts::TXI;
 /// A handle on the device; `None` where there is none.
 fn uart() -> Option<Uart<'static>> {
     let registers = NonNull::new(REGISTERS.load(Relaxed))?;
-    // SAFETY: the pointer is to the device's registers, mapped for good. Other handles may exist, but every method used
+    // SAFETY: the pointer is to the device's registers, mapped for good. Other handles may exist, but every
+    // method used
     // here after `init` is one access to one register, or made under MASK_LOCK.
     Some(Uart::new(unsafe { UniqueMmioPointer::new(registers) }))
 }

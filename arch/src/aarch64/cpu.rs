@@ -48,7 +48,8 @@ pub fn describe(cpu: usize, out: &mut dyn fmt::Write) -> fmt::Result {
     writeln!(out, "CPU revision\t: {}\n", midr & 15)
 }
 
-/// The lowest stack size in bytes that a signal frame needs here, for AT_MINSIGSTKSZ: siginfo, ucontext with its 4 KiB of
+/// The lowest stack size in bytes that a signal frame needs here, for AT_MINSIGSTKSZ: siginfo, ucontext with
+/// its 4 KiB of
 /// reserved space, and the frame record.
 pub fn min_signal_stack() -> usize {
     4720

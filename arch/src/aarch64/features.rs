@@ -25,7 +25,8 @@ enum Id {
     Pfr1,
 }
 
-/// A feature: name in /proc/cpuinfo, register, lowest bit of the four-bit field, least value, hwcap bit (64 and up: AT_HWCAP2).
+/// A feature: name in /proc/cpuinfo, register, lowest bit of the four-bit field, least value, hwcap bit (64
+/// and up: AT_HWCAP2).
 type Feature = (&'static str, Id, u32, u64, u32);
 
 /// In the order of the bits. Fields of [`Id::Pfr0`] for FP and ASIMD are 15 where there is none.

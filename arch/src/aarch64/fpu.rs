@@ -5,7 +5,8 @@
 //! state is in a CPU exactly if both remember the same number. So neither migration nor the end of a thread needs
 //! a message to another CPU.
 //!
-//! Registers that are newer than memory belong to the thread that runs; when it leaves the CPU they are stored, by its
+//! Registers that are newer than memory belong to the thread that runs; when it leaves the CPU they are
+//! stored, by its
 //! [`Fpu::save`] or by [`leave`].
 //!
 //! A thread starts with EL0 access trapping (CPACR_EL1.FPEN = 01). Its first access traps and brings
@@ -109,7 +110,8 @@ impl FpuCpu {
             self.registers.store(NOBODY, Relaxed);
             return Err(OutOfMemory);
         }
-        // SAFETY: a live state stays allocated until it is let go below, and nobody else touches its registers until
+        // SAFETY: a live state stays allocated until it is let go below, and nobody else touches its registers
+        // until
         // then. EL1 may use the vector registers, and they are those of this state.
         unsafe {
             fpu_save(&mut (*live).registers);
@@ -120,7 +122,8 @@ impl FpuCpu {
         Ok(())
     }
 
-    /// The registers are not newer than memory any more, and before they may become so again, access is set up anew.
+    /// The registers are not newer than memory any more, and before they may become so again, access is set up
+    /// anew.
     fn forget(&self) {
         self.live.store(core::ptr::null_mut(), Relaxed);
         self.installed.store(NOBODY, Relaxed);
@@ -129,7 +132,8 @@ impl FpuCpu {
 
 /// Brings the vector registers to memory if those of the thread that ran last on this CPU are in the CPU only: what
 /// [`Fpu::save`] does, for whoever does not have the thread's `Fpu` at hand. (The state lives behind a
-/// pointer of its own, known to the CPU until the `Fpu` is dropped.) To be called after every poll of a thread's future
+/// pointer of its own, known to the CPU until the `Fpu` is dropped.) To be called after every poll of a
+/// thread's future
 /// that leaves it waiting.
 #[inline]
 pub fn leave() -> Result<(), OutOfMemory> {
@@ -156,7 +160,8 @@ pub struct Fpu {
     untouched: bool,
 }
 
-// SAFETY: the state behind the pointer is touched through `&mut Fpu`, or by the CPU that has the thread's registers, on
+// SAFETY: the state behind the pointer is touched through `&mut Fpu`, or by the CPU that has the thread's
+// registers, on
 // which the thread runs; `shared` settles who frees it.
 unsafe impl Send for Fpu {}
 // SAFETY: nothing can be done with a shared reference.
@@ -214,7 +219,8 @@ impl Fpu {
     fn load(&mut self) {
         let cpu = &percpu::current().fpu;
         if self.registers != cpu.registers.load(Relaxed) {
-            // SAFETY: the state is ours while it is not live. EL1 may use the vector registers, nothing in the kernel does,
+            // SAFETY: the state is ours while it is not live. EL1 may use the vector registers, nothing in the
+            // kernel does,
             // and whose they were has been saved (`install_anew`).
             unsafe {
                 fpu_restore(self.state.map_or(&INITIAL, |state| &(*state.as_ptr()).registers))
@@ -302,7 +308,8 @@ impl Fpu {
         FRAME
     }
 
-    /// Writes the state into a signal frame in the format that the machine's users expect of it (x86_64: the XSAVE area
+    /// Writes the state into a signal frame in the format that the machine's users expect of it (x86_64: the
+    /// XSAVE area
     /// in standard format with its software-reserved bytes; aarch64: 32 vector registers, FPSR and FPCR as `struct
     /// user_fpsimd_state`). `out` is [`Fpu::frame_size`] bytes long.
     pub fn write(&mut self, out: &mut [u8]) {
@@ -358,7 +365,8 @@ impl Drop for Fpu {
     fn drop(&mut self) {
         self.discard();
         if let Some(state) = self.state {
-            // SAFETY: allocated by `allocate` as a box. If a CPU (another one, on which the thread ended) still points to
+            // SAFETY: allocated by `allocate` as a box. If a CPU (another one, on which the thread ended)
+            // still points to
             // it, that CPU frees it.
             unsafe {
                 if (*state.as_ptr()).shared.swap(ORPHAN, AcqRel) == ALONE {

@@ -44,7 +44,8 @@ fn register(base: &AtomicPtr<u8>, offset: usize) -> *mut u32 {
 
 /// The v2 driver, for set-up.
 fn v2() -> GicV2<'static> {
-    // SAFETY: both blocks are mapped for good. Set-up is done by one CPU at a time (`init`, then `init_cpu` in the order in
+    // SAFETY: both blocks are mapped for good. Set-up is done by one CPU at a time (`init`, then `init_cpu` in
+    // the order in
     // which CPUs start), and later accesses write registers that have no state in common.
     unsafe { GicV2::new(GICD.load(Relaxed).cast::<GicdV2>(), SECOND.load(Relaxed).cast::<Gicc>()) }
 }
@@ -169,7 +170,8 @@ pub fn disable(irq: u32) {
     }
 }
 
-/// Acknowledges the most urgent pending interrupt, lets `quiet` make its source stop asserting it, and ends it. Returns
+/// Acknowledges the most urgent pending interrupt, lets `quiet` make its source stop asserting it, and ends
+/// it. Returns
 /// its INTID; `None` if nothing is pending.
 #[inline]
 pub fn take(quiet: impl FnOnce(u32)) -> Option<u32> {

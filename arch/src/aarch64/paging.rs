@@ -2,7 +2,8 @@
 //! machine; what an entry holds is known here only.
 //!
 //! There is no hardware management of the accessed flag and of dirty state here (Cortex-A72 has none). Entries are
-//! always marked accessed, and a page counts as dirty once it has been mapped writable. Both answers err on the safe side:
+//! always marked accessed, and a page counts as dirty once it has been mapped writable. Both answers err on
+//! the safe side:
 //! a used page is never called unused, a changed one never clean.
 
 use super::tables;
@@ -43,7 +44,8 @@ bitflags! {
     }
 }
 
-/// One entry of a page table. As the hardware defines it (Arm ARM, D8.3), and in the bits that it ignores: the permission
+/// One entry of a page table. As the hardware defines it (Arm ARM, D8.3), and in the bits that it ignores: the
+/// permission
 /// (55 to 57) and whether the page was ever writable (58). A page without any permission is
 /// an invalid entry in which bit 1 is set.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]

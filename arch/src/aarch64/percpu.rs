@@ -45,7 +45,8 @@ pub fn of(cpu: usize) -> &'static PerCpu {
     &CPUS[cpu]
 }
 
-/// Makes `cpu` the number of the CPU that runs this. The caller must not use [`current`] itself, nor anything that may be
+/// Makes `cpu` the number of the CPU that runs this. The caller must not use [`current`] itself, nor anything
+/// that may be
 /// inlined into it and does: the compiler may read the register first.
 pub fn install(cpu: usize) {
     let record = of(cpu);
@@ -60,7 +61,8 @@ pub fn install(cpu: usize) {
 #[inline(always)]
 pub fn current() -> &'static PerCpu {
     let record: *const PerCpu;
-    // SAFETY: `install` ran before anything else on this CPU, so the register holds a reference to a static. A stack
+    // SAFETY: `install` ran before anything else on this CPU, so the register holds a reference to a static. A
+    // stack
     // never moves to another CPU, so the value may be reused within a function.
     unsafe {
         asm!("mrs {}, tpidr_el1", out(reg) record, options(nostack, nomem, pure, preserves_flags))

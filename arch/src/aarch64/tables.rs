@@ -159,7 +159,8 @@ pub fn build(early: &mut Early, ram: &[PhysRange], cpus: usize) {
         }
     }
     let body = image_phys(&raw const switch_tables_body);
-    // SAFETY: both tables map the image, the stack in use and all RAM touched so far alike; the body is in the identity map.
+    // SAFETY: both tables map the image, the stack in use and all RAM touched so far alike; the body is in the
+    // identity map.
     unsafe { switch_tables(ROOT.load(Relaxed), body.0) };
     // SAFETY: boot.S made this table; the identity map has a single entry there.
     let identity = unsafe { &id_l1 };

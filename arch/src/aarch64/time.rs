@@ -1,6 +1,7 @@
 //! The clock and the one timer of each CPU. All times are nanoseconds since boot.
 //!
-//! The clock is the virtual counter (CNTVCT_EL0), which the CPUs share and which starts at power-on; the timer is the
+//! The clock is the virtual counter (CNTVCT_EL0), which the CPUs share and which starts at power-on; the timer
+//! is the
 //! virtual timer. Conversions are fixed-point products, exact to 2^-48 of the factor.
 
 use aarch64_cpu::asm::barrier;

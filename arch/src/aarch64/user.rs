@@ -117,7 +117,8 @@ impl Context {
         self.x[0] as usize
     }
 
-    /// Goes back to the system call instruction so that entering issues the call once more: with number `nr` and the
+    /// Goes back to the system call instruction so that entering issues the call once more: with number `nr`
+    /// and the
     /// arguments it had. Valid from [`Trap::Syscall`] until the next [`enter`].
     pub fn rewind_syscall(&mut self, nr: usize) {
         self.x[8] = nr as u64;

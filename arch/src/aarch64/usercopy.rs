@@ -44,11 +44,13 @@ fn outcome(
     Err((PageFault { addr: VirtAddr(addr.0.wrapping_add(done)), access }, done))
 }
 
-/// Copies `dst.len()` bytes from user memory. On a fault, `Err` gives the fault and how many bytes were copied before it.
+/// Copies `dst.len()` bytes from user memory. On a fault, `Err` gives the fault and how many bytes were copied
+/// before it.
 #[inline]
 pub fn read(src: VirtAddr, dst: &mut [u8]) -> Result<(), (PageFault, usize)> {
     let tried = in_range(src, dst.len());
-    // SAFETY: `dst` is good for `tried` bytes; the user side is checked by the hardware, and its faults have fixups.
+    // SAFETY: `dst` is good for `tried` bytes; the user side is checked by the hardware, and its faults have
+    // fixups.
     let left = unsafe { usercopy_read(dst.as_mut_ptr(), src.0, tried) };
     outcome(src, Access::Read, dst.len(), tried, left)
 }
@@ -95,7 +97,8 @@ pub fn load_u32(addr: VirtAddr) -> Result<u32, PageFault> {
     if faulted == 0 { Ok(word as u32) } else { Err(fault) }
 }
 
-/// Compares and exchanges a 32-bit word atomically (sequentially consistent); returns the value found. `addr` must be
+/// Compares and exchanges a 32-bit word atomically (sequentially consistent); returns the value found. `addr`
+/// must be
 /// aligned to 4. The page must be writable.
 pub fn compare_exchange_u32(addr: VirtAddr, current: u32, new: u32) -> Result<u32, PageFault> {
     let fault = PageFault { addr, access: Access::Write };
