@@ -4,14 +4,17 @@
 //! Each time a state is loaded it gets a *token* that no CPU ever gives out again; the CPU's record holds the
 //! token of what its registers hold. They are this thread's latest exactly if the tokens are equal. GS base belongs to
 //! the state too, since programs hardly use it and it is costly to look at on each trap.
+//!
+//! While a thread runs, its registers are newer than memory (the state is *live*), and the CPU's record points to where
+//! they belong, so that [`leave`] finds it.
 
 use super::features::{Features, cpuid, has};
 use super::percpu;
-use alloc::alloc::{alloc_zeroed, dealloc};
+use alloc::alloc::{alloc, alloc_zeroed, dealloc};
 use core::alloc::Layout;
 use core::arch::asm;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use x86_64::registers::model_specific::Msr;
 
 /// No memory for the vector state.
@@ -209,68 +212,46 @@ pub fn frame_bytes() -> usize {
     }
 }
 
-/// The floating-point and vector state of one user thread. Its registers live in the CPU while the
-/// thread runs; [`Fpu::save`] brings them to memory.
-#[derive(Default)]
-pub struct Fpu {
-    /// Which load the CPU's registers must come from to be this thread's; 0 matches none.
-    token: u64,
-    /// Whether the registers may have changed since they were last saved.
-    live: bool,
-    /// The saved state; none is the first state.
+/// What is saved of a thread. Behind a pointer, since a CPU that holds newer registers must know where they go. Both the
+/// [`Fpu`] and one CPU may point here; who lets go last frees it.
+pub struct State {
+    /// None is the first state.
     area: Option<Area>,
     gs_base: u64,
+    /// [`ALONE`], [`LIVE`] or [`ORPHAN`].
+    shared: AtomicU8,
 }
 
-impl Fpu {
-    /// The state in which a program starts. Allocates nothing yet.
-    pub fn new() -> Fpu {
-        Fpu::default()
-    }
+/// Only the [`Fpu`] points to the state.
+const ALONE: u8 = 0;
+/// A CPU does as well.
+const LIVE: u8 = 1;
+/// Only a CPU does.
+const ORPHAN: u8 = 2;
 
-    /// Makes sure that the CPU holds this state, to be changed by the program.
-    #[inline(always)]
-    pub(super) fn make_current(&mut self) {
-        if self.token != percpu::this().fpu_owner.get() {
-            self.load();
-        }
-        self.live = true;
-    }
+/// Stands for the state of a thread that runs without one, for want of memory.
+const HOMELESS: *mut State = core::ptr::without_provenance_mut(1);
+/// A token that is never given out, and not the 0 of a state that was never loaded.
+pub const NOBODY: u64 = u64::MAX;
 
-    #[cold]
-    fn load(&mut self) {
-        let cpu = percpu::this();
-        // The CPU's number is in the low bits from the start, so tokens of different CPUs differ.
-        let token = cpu.fpu_token.get() + crate::MAX_CPUS as u64;
-        cpu.fpu_token.set(token);
-        cpu.fpu_owner.set(token);
-        self.token = token;
-        let image = self.area.as_ref().map_or(&raw const INITIAL.0 as *const u8, |area| area.ptr.as_ptr());
-        // SAFETY: the image is aligned, large enough for the components that its header names, and valid:
-        // it was written by the CPU or checked by `read`.
+impl State {
+    fn allocate(area: Option<Area>, gs_base: u64) -> Result<NonNull<State>, OutOfMemory> {
+        // SAFETY: the type has a size, and all of it is written before it is used.
         unsafe {
-            if has(Features::XSAVE) {
-                asm!("xrstor64 [{}]", in(reg) image, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack));
-            } else {
-                asm!("fxrstor64 [{}]", in(reg) image, options(nostack));
-            }
+            let state = NonNull::new(alloc(Layout::new::<State>()).cast::<State>()).ok_or(OutOfMemory)?;
+            state.write(State { area, gs_base, shared: AtomicU8::new(ALONE) });
+            Ok(state)
         }
-        write_gs_base(self.gs_base);
     }
 
-    /// Brings the registers to memory if this thread's are in the CPU and may have changed. To be called when the
-    /// thread leaves the CPU. Fails only if the machine needed memory for it and there is none.
-    pub fn save(&mut self) -> Result<(), OutOfMemory> {
-        if !self.live {
-            return Ok(());
-        }
-        debug_assert!(self.token == percpu::this().fpu_owner.get(), "vector state left behind on another CPU");
+    /// Brings the CPU's registers here.
+    fn store_registers(&mut self) -> Result<(), OutOfMemory> {
+        self.gs_base = read_gs_base();
         let used = in_use();
-        let fits = self.area.as_ref().is_some_and(|area| used & !area.components == 0);
-        if !fits {
-            self.area = Some(Area::new(used)?);
-        }
-        let Some(area) = &mut self.area else { return Err(OutOfMemory) };
+        let area = match &mut self.area {
+            Some(area) if used & !area.components == 0 => area,
+            outgrown => outgrown.insert(Area::new(used)?),
+        };
         let ptr = area.ptr.as_ptr();
         let mask = area.components as u32;
         // SAFETY: the area has room for the components in `mask`, all of them enabled, in the format that the
@@ -286,15 +267,174 @@ impl Fpu {
                 asm!("fxsave64 [{}]", in(reg) ptr, options(nostack));
             }
         }
-        self.gs_base = read_gs_base();
-        self.live = false;
         Ok(())
+    }
+}
+
+/// Frees a state.
+///
+/// # Safety
+/// It came from [`State::allocate`], and nobody uses it any more.
+unsafe fn free(state: *mut State) {
+    // SAFETY: per the contract.
+    unsafe {
+        state.drop_in_place();
+        dealloc(state.cast(), Layout::new::<State>());
+    }
+}
+
+/// Brings the registers to the memory where they belong.
+#[inline(never)]
+fn store(cpu: &percpu::PerCpu, live: *mut State) -> Result<(), OutOfMemory> {
+    cpu.fpu_live.set(core::ptr::null_mut());
+    cpu.fpu_installed.set(NOBODY);
+    if live == HOMELESS {
+        cpu.fpu_owner.set(NOBODY);
+        return Err(OutOfMemory);
+    }
+    // SAFETY: a live state stays allocated until it is let go here, and until then nobody else touches it: the
+    // thread runs on this CPU, in code that is not running now.
+    unsafe {
+        let result = (*live).store_registers();
+        if result.is_err() {
+            cpu.fpu_owner.set(NOBODY);
+        }
+        if (*live).shared.swap(ALONE, Ordering::AcqRel) == ORPHAN {
+            free(live);
+        }
+        result
+    }
+}
+
+/// Brings the vector registers to memory if those of the thread that ran last on this CPU are in the CPU only: what
+/// [`Fpu::save`] does, for whoever does not have the thread's `Fpu` at hand. (The state lives behind a
+/// pointer of its own, known to the CPU until the `Fpu` is dropped.) To be called after every poll of a thread's future
+/// that leaves it waiting.
+#[inline]
+pub fn leave() -> Result<(), OutOfMemory> {
+    let cpu = percpu::this();
+    let live = cpu.fpu_live.get();
+    if live.is_null() { Ok(()) } else { store(cpu, live) }
+}
+
+/// The floating-point and vector state of one user thread. Its registers live in the CPU while the
+/// thread runs; [`Fpu::save`] brings them to memory.
+#[derive(Default)]
+pub struct Fpu {
+    /// Which load the CPU's registers must come from to be this thread's; 0 matches none.
+    token: u64,
+    state: Option<NonNull<State>>,
+    /// GS base as long as there is no state.
+    first_gs_base: u64,
+}
+
+// SAFETY: the state behind the pointer is touched through `&mut Fpu`, or by the CPU that has the thread's registers, on
+// which the thread runs; `shared` settles who frees it.
+unsafe impl Send for Fpu {}
+// SAFETY: a shared reference reads GS base only.
+unsafe impl Sync for Fpu {}
+
+impl Fpu {
+    /// The state in which a program starts. Allocates nothing yet.
+    pub fn new() -> Fpu {
+        Fpu::default()
+    }
+
+    fn state(&self) -> Option<&State> {
+        // SAFETY: allocated as long as this `Fpu` lives; a CPU writes to it in `store` only, while this is not used.
+        self.state.map(|state| unsafe { &*state.as_ptr() })
+    }
+
+    fn area(&self) -> Option<&Area> {
+        self.state()?.area.as_ref()
+    }
+
+    /// Makes sure that the CPU holds this state, to be changed by the program.
+    #[inline(always)]
+    pub(super) fn make_current(&mut self) {
+        if self.token != percpu::this().fpu_installed.get() {
+            self.install();
+        }
+    }
+
+    #[inline(never)]
+    fn install(&mut self) {
+        let cpu = percpu::this();
+        let live = cpu.fpu_live.get();
+        if !live.is_null() {
+            // Of a thread that ended here, most likely: who would hear of missing memory is gone.
+            let _ = store(cpu, live);
+        }
+        if self.token != cpu.fpu_owner.get() {
+            // The CPU's number is in the low bits from the start, so tokens of different CPUs differ.
+            self.token = cpu.fpu_token.get() + crate::MAX_CPUS as u64;
+            cpu.fpu_token.set(self.token);
+            cpu.fpu_owner.set(self.token);
+            self.load_registers();
+        }
+        if self.state.is_none() {
+            // Without memory the thread goes on; whoever saves it hears of it.
+            self.state = State::allocate(None, self.first_gs_base).ok();
+        }
+        if let Some(state) = self.state() {
+            state.shared.store(LIVE, Ordering::Relaxed);
+        }
+        cpu.fpu_live.set(self.state.map_or(HOMELESS, NonNull::as_ptr));
+        cpu.fpu_installed.set(self.token);
+    }
+
+    fn load_registers(&self) {
+        let image = self.area().map_or((&raw const INITIAL).cast(), |area| area.ptr.as_ptr().cast_const());
+        // SAFETY: the image is aligned, large enough for the components that its header names, and valid:
+        // it was written by the CPU or checked by `read`.
+        unsafe {
+            if has(Features::XSAVE) {
+                asm!("xrstor64 [{}]", in(reg) image, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack));
+            } else {
+                asm!("fxrstor64 [{}]", in(reg) image, options(nostack));
+            }
+        }
+        write_gs_base(self.state().map_or(self.first_gs_base, |state| state.gs_base));
+    }
+
+    /// Whether the registers of this CPU are this thread's and newer than memory.
+    fn is_live(&self) -> bool {
+        let cpu = percpu::this();
+        !cpu.fpu_live.get().is_null() && cpu.fpu_installed.get() == self.token
+    }
+
+    /// Gives up what the CPU has and memory has not.
+    fn discard(&mut self) {
+        if self.is_live() {
+            let cpu = percpu::this();
+            cpu.fpu_live.set(core::ptr::null_mut());
+            cpu.fpu_installed.set(NOBODY);
+            if let Some(state) = self.state() {
+                state.shared.store(ALONE, Ordering::Relaxed);
+            }
+        }
+        self.token = 0;
+    }
+
+    /// Brings the registers to memory if this thread's are in the CPU and may have changed. To be called when the
+    /// thread leaves the CPU. Fails only if the machine needed memory for it and there is none.
+    pub fn save(&mut self) -> Result<(), OutOfMemory> {
+        if !self.is_live() {
+            return Ok(());
+        }
+        let cpu = percpu::this();
+        if self.state.is_none() {
+            let state = State::allocate(None, 0)?;
+            self.state = Some(state);
+            cpu.fpu_live.set(state.as_ptr());
+        }
+        store(cpu, cpu.fpu_live.get())
     }
 
     /// A copy for a new thread; saves first.
     pub fn fork(&mut self) -> Result<Fpu, OutOfMemory> {
         self.save()?;
-        let area = match &self.area {
+        let area = match self.area() {
             None => None,
             Some(from) => {
                 let mut area = Area::new(from.components)?;
@@ -302,7 +442,7 @@ impl Fpu {
                 Some(area)
             }
         };
-        Ok(Fpu { token: 0, live: false, area, gs_base: self.gs_base })
+        Ok(Fpu { token: 0, state: Some(State::allocate(area, self.gs_base() as u64)?), first_gs_base: 0 })
     }
 
     /// Back to the state in which a program starts.
@@ -312,14 +452,23 @@ impl Fpu {
 
     /// The GS base, which programs may use as they like.
     pub fn gs_base(&self) -> usize {
-        if self.live { read_gs_base() as usize } else { self.gs_base as usize }
+        if self.is_live() {
+            return read_gs_base() as usize;
+        }
+        self.state().map_or(self.first_gs_base, |state| state.gs_base) as usize
     }
 
     /// Sets the GS base. Bits above the user half are dropped, as the machine does not take every 64-bit value.
     pub fn set_gs_base(&mut self, base: usize) {
-        self.gs_base = base as u64 & ((1 << 47) - 1);
-        if self.token == percpu::this().fpu_owner.get() {
-            write_gs_base(self.gs_base);
+        let base = base as u64 & ((1 << 47) - 1);
+        if self.is_live() {
+            return write_gs_base(base);
+        }
+        self.token = 0;
+        match self.state {
+            // SAFETY: ours, and no CPU's.
+            Some(state) => unsafe { (*state.as_ptr()).gs_base = base },
+            None => self.first_gs_base = base,
         }
     }
 
@@ -335,7 +484,7 @@ impl Fpu {
     pub fn write(&mut self, out: &mut [u8]) {
         let _ = self.save();
         out.fill(0);
-        let image = self.area.as_ref().map_or(&INITIAL.0[..], |area| area.bytes());
+        let image = self.area().map_or(&INITIAL.0[..], |area| area.bytes());
         let legacy = LEGACY.min(out.len());
         out[..legacy].copy_from_slice(&image[..legacy]);
         let size = STANDARD_SIZE.load(Ordering::Relaxed) as usize;
@@ -350,7 +499,7 @@ impl Fpu {
         out[size..size + 4].copy_from_slice(&MAGIC2.to_le_bytes());
         let present = u64_at(image, LEGACY);
         out[LEGACY..LEGACY + 8].copy_from_slice(&present.to_le_bytes());
-        let components = self.area.as_ref().map_or(0, |area| area.components);
+        let components = self.area().map_or(0, |area| area.components);
         for i in (2..32).filter(|i| present >> i & 1 != 0) {
             let (len, standard, _) = component(i);
             let from = offset(components, i);
@@ -399,11 +548,36 @@ impl Fpu {
             let to = offset(components, i);
             bytes[to..to + len].copy_from_slice(frame.get(standard..standard + len)?);
         }
-        if self.live {
-            self.gs_base = read_gs_base();
+        let gs_base = self.gs_base() as u64;
+        match self.state {
+            Some(state) => {
+                self.discard();
+                // SAFETY: ours, and no CPU's any more.
+                unsafe {
+                    (*state.as_ptr()).area = Some(area);
+                    (*state.as_ptr()).gs_base = gs_base;
+                }
+            }
+            None => {
+                let state = State::allocate(Some(area), gs_base).ok()?;
+                self.discard();
+                self.state = Some(state);
+            }
         }
-        (self.area, self.token, self.live) = (Some(area), 0, false);
         Some(())
+    }
+}
+
+impl Drop for Fpu {
+    fn drop(&mut self) {
+        self.discard();
+        let Some(state) = self.state else { return };
+        // SAFETY: if no CPU points to the state, nobody does after this; else that CPU frees it.
+        unsafe {
+            if (*state.as_ptr()).shared.swap(ORPHAN, Ordering::AcqRel) != LIVE {
+                free(state.as_ptr());
+            }
+        }
     }
 }
 

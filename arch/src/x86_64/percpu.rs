@@ -51,6 +51,10 @@ pub struct PerCpu {
     pub enter: Cell<usize>,
     /// The token of the vector state that the registers hold, all ones for nobody's; see `fpu`.
     pub fpu_owner: Cell<u64>,
+    /// The token of the thread that may enter user mode as things are, all ones for none.
+    pub fpu_installed: Cell<u64>,
+    /// Where the registers belong, if they may be newer than what is there; null if not.
+    pub fpu_live: Cell<*mut super::fpu::State>,
     /// The last token that this CPU gave out.
     pub fpu_token: Cell<u64>,
     /// Vectors that came in and are not yet serviced, a bit each.
@@ -93,7 +97,9 @@ impl PerCpu {
             user_rsp: Cell::new(0),
             kernel_rsp: Cell::new(0),
             enter: Cell::new(0),
-            fpu_owner: Cell::new(u64::MAX),
+            fpu_owner: Cell::new(super::fpu::NOBODY),
+            fpu_installed: Cell::new(super::fpu::NOBODY),
+            fpu_live: Cell::new(core::ptr::null_mut()),
             fpu_token: Cell::new(0),
             pending: [const { Cell::new(0) }; 4],
             id: Cell::new(0),

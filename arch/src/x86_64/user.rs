@@ -6,7 +6,7 @@ use crate::trap::{Access, Exception, PageFault, Trap};
 use core::arch::asm;
 use core::mem::offset_of;
 
-pub use super::fpu::Fpu;
+pub use super::fpu::{Fpu, OutOfMemory, leave};
 
 /// The general registers of a user thread, as the hardware and the entry code lay them out (and, but for the
 /// names of two of them, `struct pt_regs`).
@@ -268,8 +268,6 @@ impl Context {
         (u64::from(self.last_vector), u64::from(self.last_error), self.cr2)
     }
 }
-
-pub use super::fpu::OutOfMemory;
 
 /// Runs the program until its next trap. Restores the vector state if this CPU does not hold it. The
 /// right address space must be active.
