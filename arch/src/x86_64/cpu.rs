@@ -54,5 +54,5 @@ pub fn describe(cpu: usize, out: &mut dyn fmt::Write) -> fmt::Result {
 pub fn min_signal_stack() -> usize {
     // The vector state and up to 63 bytes to align it, then what Linux's frame holds besides: the return address,
     // `ucontext_t` of the kernel (304 bytes), `siginfo_t` (128), and the red zone.
-    super::fpu::frame_bytes() + 64 + 8 + 304 + 128 + 128
+    super::xsave::frame_bytes() + 64 + 8 + 304 + 128 + 128
 }

@@ -123,7 +123,7 @@ pub unsafe fn enable() {
         if has(Features::RDTSCP) {
             Msr::new(MSR_TSC_AUX).write(u64::from(cpu.id.get()));
         }
-        super::fpu::enable();
+        super::xsave::enable();
     }
     SFMask::write(
         RFlags::TRAP_FLAG

@@ -38,3 +38,4 @@ mod pvh;
 mod rtc;
 mod smp;
 mod trap;
+mod xsave;

@@ -319,9 +319,9 @@ fn decode(context: &mut Context) -> Trap {
             context.cr2 = x86_64::registers::control::Cr2::read_raw();
             return Trap::PageFault(page_fault(context.cr2 as usize, context.error));
         }
-        16 => Exception::FloatingPoint(super::fpu::pending_x87()),
+        16 => Exception::FloatingPoint(super::xsave::pending_x87()),
         17 => Exception::Alignment(VirtAddr(0)),
-        19 => Exception::FloatingPoint(super::fpu::pending_simd()),
+        19 => Exception::FloatingPoint(super::xsave::pending_simd()),
         _ => Exception::GeneralProtection,
     };
     Trap::Exception(exception)

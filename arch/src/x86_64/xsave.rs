@@ -1,0 +1,204 @@
+//! The formats in which vector state lies in memory: FXSAVE, XSAVE in standard form, XSAVEC in compacted form
+//! (SDM vol. 1, chapter 13), and what of it is switched on.
+
+use super::features::{Features, cpuid, has};
+use alloc::alloc::{alloc_zeroed, dealloc};
+use core::alloc::Layout;
+use core::arch::asm;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// No memory for the vector state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory;
+
+/// Bytes that FXSAVE writes, the first part of every format.
+pub const LEGACY: usize = 512;
+pub const HEADER: usize = 64;
+pub const MXCSR_AT: usize = 24;
+pub const MXCSR_MASK_AT: usize = 28;
+/// State components that are offered: x87, SSE, AVX, AVX-512 (three).
+pub const COMPONENTS: u64 = 0b1110_0111;
+pub const X87_SSE: u64 = 0b11;
+pub const AVX512: u64 = 0b1110_0000;
+pub const COMPACTED: u64 = 1 << 63;
+
+/// Where Linux's signal frames describe the format inside the FXSAVE area: `struct _fpx_sw_bytes`.
+pub const SW_AT: usize = 464;
+pub const MAGIC1: u32 = 0x4650_5853;
+pub const MAGIC2: u32 = 0x4650_5845;
+
+/// The components that the kernel switched on; 0 without XSAVE.
+pub static ENABLED: AtomicU64 = AtomicU64::new(0);
+/// Bytes of the standard format with all of them.
+pub static STANDARD_SIZE: AtomicU32 = AtomicU32::new(0);
+pub static MXCSR_MASK: AtomicU32 = AtomicU32::new(0xffbf);
+
+#[repr(C, align(64))]
+pub struct Image(pub [u8; LEGACY + HEADER]);
+
+/// The state in which a program starts.
+pub static INITIAL: Image = {
+    let mut image = [0; LEGACY + HEADER];
+    image[0] = 0x7f; // FCW: all exceptions masked, 64-bit precision
+    image[1] = 0x03;
+    image[MXCSR_AT] = 0x80; // MXCSR: all exceptions masked
+    image[MXCSR_AT + 1] = 0x1f;
+    Image(image)
+};
+
+/// Memory for a saved state that has room for `components`, aligned to 64.
+pub struct Area {
+    pub ptr: NonNull<u8>,
+    pub components: u64,
+}
+
+// SAFETY: an area owns its memory.
+unsafe impl Send for Area {}
+// SAFETY: it is changed through `&mut` only.
+unsafe impl Sync for Area {}
+
+impl Area {
+    fn layout(components: u64) -> Option<Layout> {
+        Layout::from_size_align(size_for(components), 64).ok()
+    }
+
+    pub fn new(components: u64) -> Result<Area, OutOfMemory> {
+        let layout = Area::layout(components).ok_or(OutOfMemory)?;
+        // SAFETY: the size is at least that of the legacy part.
+        let ptr = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(OutOfMemory)?;
+        let mut area = Area { ptr, components };
+        area.bytes_mut()[..LEGACY].copy_from_slice(&INITIAL.0[..LEGACY]);
+        Ok(area)
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: `ptr` was allocated with this size, zeroed, and is borrowed with `self`.
+        unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), size_for(self.components)) }
+    }
+
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`, and exclusively.
+        unsafe { core::slice::from_raw_parts_mut(self.ptr.as_ptr(), size_for(self.components)) }
+    }
+}
+
+impl Drop for Area {
+    fn drop(&mut self) {
+        if let Some(layout) = Area::layout(self.components) {
+            // SAFETY: allocated with the same layout.
+            unsafe { dealloc(self.ptr.as_ptr(), layout) }
+        }
+    }
+}
+
+pub fn compacted() -> bool {
+    has(Features::XSAVEC)
+}
+
+/// Size and standard offset of component `i` >= 2, and whether the compacted format aligns it to 64.
+pub fn component(i: u32) -> (usize, usize, bool) {
+    let leaf = cpuid(0xd, i);
+    (leaf.eax as usize, leaf.ebx as usize, leaf.ecx & 2 != 0)
+}
+
+/// Where component `i` starts in an area for `components`.
+pub fn offset(components: u64, i: u32) -> usize {
+    if !compacted() {
+        return component(i).1;
+    }
+    let mut at = LEGACY + HEADER;
+    for j in (2..i).filter(|j| components >> j & 1 != 0) {
+        let (size, _, aligned) = component(j);
+        at = if aligned { at.next_multiple_of(64) } else { at } + size;
+    }
+    if component(i).2 { at.next_multiple_of(64) } else { at }
+}
+
+pub fn size_for(components: u64) -> usize {
+    match ENABLED.load(Ordering::Relaxed) {
+        0 => LEGACY,
+        _ if components & !X87_SSE == 0 => LEGACY + HEADER,
+        _ => {
+            let last = 63 - components.leading_zeros();
+            offset(components, last) + component(last).0
+        }
+    }
+}
+
+/// The components that the registers hold something in.
+pub fn in_use() -> u64 {
+    let enabled = ENABLED.load(Ordering::Relaxed);
+    if !has(Features::XGETBV1) {
+        return enabled;
+    }
+    let low: u32;
+    // SAFETY: the CPU has XGETBV with ECX = 1. All enabled components are below 32.
+    unsafe { asm!("xgetbv", in("ecx") 1, out("eax") low, out("edx") _, options(nomem, nostack, preserves_flags)) };
+    // XMM registers in their first state do not say that MXCSR is.
+    u64::from(low) & enabled | X87_SSE
+}
+
+/// Switches the components on.
+///
+/// # Safety
+/// CR4.OSXSAVE is set if the CPU has XSAVE.
+pub unsafe fn enable() {
+    if !has(Features::XSAVE) {
+        return;
+    }
+    let mut enabled = u64::from(cpuid(0xd, 0).eax) & COMPONENTS;
+    if enabled & AVX512 != AVX512 {
+        enabled &= !AVX512;
+    }
+    // SAFETY: the CPU supports these components, and those that need each other are there together.
+    unsafe { asm!("xsetbv", in("ecx") 0, in("eax") enabled as u32, in("edx") 0, options(nomem, nostack)) };
+    ENABLED.store(enabled, Ordering::Relaxed);
+    STANDARD_SIZE.store(cpuid(0xd, 0).ebx, Ordering::Relaxed);
+}
+
+/// Finds out which bits of MXCSR exist. To be called once.
+pub fn detect_mxcsr() {
+    let mut image = Image([0; LEGACY + HEADER]);
+    // SAFETY: the image is aligned and large enough.
+    unsafe { asm!("fxsave64 [{}]", in(reg) &mut image, options(nostack, preserves_flags)) };
+    let mask = u32_at(&image.0, MXCSR_MASK_AT);
+    if mask != 0 {
+        MXCSR_MASK.store(mask, Ordering::Relaxed);
+    }
+}
+
+pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+}
+
+pub fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}
+
+/// Unmasked x87 exceptions that are pending, as IEEE 754 bits.
+pub fn pending_x87() -> u32 {
+    let (mut control, mut status) = (0u16, 0u16);
+    // SAFETY: two stores that do not wait for and do not raise floating-point exceptions.
+    unsafe {
+        asm!("fnstcw [{}]", in(reg) &mut control, options(nostack, preserves_flags));
+        asm!("fnstsw [{}]", in(reg) &mut status, options(nostack, preserves_flags));
+    }
+    u32::from(status & !control & 0x3f)
+}
+
+/// The same for SSE.
+pub fn pending_simd() -> u32 {
+    let mut mxcsr = 0u32;
+    // SAFETY: a store.
+    unsafe { asm!("stmxcsr [{}]", in(reg) &mut mxcsr, options(nostack, preserves_flags)) };
+    mxcsr & !(mxcsr >> 7) & 0x3f
+}
+
+/// Bytes of the state in a signal frame.
+pub fn frame_bytes() -> usize {
+    match STANDARD_SIZE.load(Ordering::Relaxed) {
+        0 => LEGACY,
+        size => size as usize + size_of_val(&MAGIC2),
+    }
+}
