@@ -169,6 +169,24 @@ impl<'a> Dst<'a> {
         moved
     }
 
+    /// Moves past `n` bytes, or to the end, and leaves them as they are.
+    pub fn skip(&mut self, n: usize) {
+        let n = n.min(self.remaining());
+        self.done += n;
+        if let To::User(ranges) = &mut self.to {
+            ranges.advance(n);
+        }
+    }
+
+    /// Goes back over the last `n` bytes, or to the start if there were fewer, so that the next put replaces them.
+    pub fn rewind(&mut self, n: usize) {
+        self.done -= n.min(self.done);
+        let done = self.done;
+        if let To::User(ranges) = &mut self.to {
+            ranges.seek(done);
+        }
+    }
+
     /// Bytes that have been put so far.
     pub fn done(&self) -> usize {
         self.done

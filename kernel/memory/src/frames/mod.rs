@@ -324,7 +324,6 @@ pub fn init(info: &'static BootInfo) {
     #[cfg(not(target_os = "none"))]
     crate::machine::reset();
     state().frames.init(info);
-    crate::tlb::init(info.cpus);
 }
 
 /// How memory is used, in frames of [`PAGE_SIZE`] bytes, for /proc/meminfo.

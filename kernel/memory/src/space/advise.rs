@@ -65,12 +65,12 @@ impl Advice {
     fn apply(self, flags: Flags) -> Flags {
         match self {
             Advice::Normal => flags - (Flags::RANDOM | Flags::SEQUENTIAL),
-            Advice::Random => flags - Flags::SEQUENTIAL | Flags::RANDOM,
-            Advice::Sequential => flags - Flags::RANDOM | Flags::SEQUENTIAL,
+            Advice::Random => (flags - Flags::SEQUENTIAL) | Flags::RANDOM,
+            Advice::Sequential => (flags - Flags::RANDOM) | Flags::SEQUENTIAL,
             Advice::DontFork => flags | Flags::DONTFORK,
             Advice::DoFork => flags - Flags::DONTFORK,
-            Advice::HugePage => flags - Flags::NOHUGEPAGE | Flags::HUGEPAGE,
-            Advice::NoHugePage => flags - Flags::HUGEPAGE | Flags::NOHUGEPAGE,
+            Advice::HugePage => (flags - Flags::NOHUGEPAGE) | Flags::HUGEPAGE,
+            Advice::NoHugePage => (flags - Flags::HUGEPAGE) | Flags::NOHUGEPAGE,
             Advice::DontDump => flags | Flags::DONTDUMP,
             Advice::DoDump => flags - Flags::DONTDUMP,
             Advice::WipeOnFork => flags | Flags::WIPEONFORK,

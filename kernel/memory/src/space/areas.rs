@@ -1,6 +1,7 @@
 //! The areas of a space in ascending order, and finding room between them.
 
 use super::area::{Area, Flags};
+use crate::frames::admit;
 use alloc::collections::BTreeMap;
 use base::Errno;
 
@@ -136,6 +137,7 @@ impl Areas {
         if full {
             return Err(Errno::ENOMEM);
         }
+        admit(1024)?;
         let rest = area.split_off(at);
         self.map.insert(at, rest);
         Ok(())

@@ -21,6 +21,7 @@ mod map;
 mod object;
 mod protect;
 mod remap;
+mod shared;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
@@ -161,6 +162,11 @@ impl Space {
     /// Frames that are mapped, for choosing whom to kill when memory is short.
     pub fn rss_pages(&self) -> usize {
         (self.anonymous.load(Relaxed) + self.file.load(Relaxed)).max(0) as usize
+    }
+
+    /// Sets what growing stacks are held to (setrlimit(2)). Calls that take limits set it as well. Waits for the space.
+    pub async fn set_limits(&self, limits: &Limits) {
+        self.write().await.limits = *limits;
     }
 
     async fn write(&self) -> WriteGuard<'_, Inner> {

@@ -5,7 +5,6 @@ use crate::frames::{Frame, Kind};
 use crate::ranks;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
 use arch::addr::PAGE_SIZE;
 use base::Result;
 use core::fmt;
@@ -59,14 +58,14 @@ pub trait Object: Send + Sync {
     }
 }
 
-/// The spaces that map an object. Its spin lock is held for a few instructions.
+/// The spaces that map an object, once per area. Its spin lock is held for a few instructions.
 pub struct Mappings {
-    slots: SpinLock<Slots>,
+    entries: SpinLock<Entries>,
 }
 
-struct Slots {
-    spaces: Vec<Option<Weak<Space>>>,
-    free: Vec<u32>,
+struct Entries {
+    spaces: BTreeMap<u64, Weak<Space>>,
+    next: u64,
 }
 
 impl Default for Mappings {
@@ -78,39 +77,25 @@ impl Default for Mappings {
 impl Mappings {
     /// Nobody.
     pub const fn new() -> Mappings {
-        Mappings { slots: SpinLock::new(ranks::MAPPINGS, Slots { spaces: Vec::new(), free: Vec::new() }) }
+        Mappings { entries: SpinLock::new(ranks::MAPPINGS, Entries { spaces: BTreeMap::new(), next: 0 }) }
     }
 
     /// Whether anybody maps it.
     pub fn is_empty(&self) -> bool {
-        let slots = self.slots.lock();
-        slots.spaces.len() == slots.free.len()
+        self.entries.lock().spaces.is_empty()
     }
 
-    fn add(&self, space: &Weak<Space>) -> u32 {
-        let mut slots = self.slots.lock();
-        let space = Some(space.clone());
-        match slots.free.pop() {
-            Some(slot) => {
-                slots.spaces[slot as usize] = space;
-                slot
-            }
-            None => {
-                slots.spaces.push(space);
-                slots.spaces.len() as u32 - 1
-            }
-        }
+    fn add(&self, space: &Weak<Space>) -> u64 {
+        let mut entries = self.entries.lock();
+        let key = entries.next;
+        entries.next += 1;
+        entries.spaces.insert(key, space.clone());
+        key
     }
 
-    fn remove(&self, slot: u32) {
-        let mut slots = self.slots.lock();
-        let space = slots.spaces[slot as usize].take();
-        if slots.free.len() + 1 == slots.spaces.len() {
-            (slots.spaces, slots.free) = (Vec::new(), Vec::new());
-        } else {
-            slots.free.push(slot);
-        }
-        drop(slots);
+    fn remove(&self, key: u64) {
+        let space = self.entries.lock().spaces.remove(&key);
+        // May free the space's memory, so the lock is given back before.
         drop(space);
     }
 
@@ -122,10 +107,10 @@ impl Mappings {
         loop {
             // One at a time, so that no lock is held meanwhile. A space that comes later sees the changed object.
             let (space, next) = {
-                let slots = self.slots.lock();
-                let found = slots.spaces.iter().enumerate().skip(at).find_map(|(i, s)| Some((i, s.as_ref()?.upgrade()?)));
+                let entries = self.entries.lock();
+                let found = entries.spaces.range(at..).find_map(|(key, space)| Some((space.upgrade()?, key + 1)));
                 match found {
-                    Some((i, space)) => (space, i + 1),
+                    Some(found) => found,
                     None => return,
                 }
             };
@@ -141,13 +126,13 @@ pub(super) struct Backing {
     /// Where in the object the area begins, in bytes; a multiple of the page size.
     pub offset: u64,
     space: Weak<Space>,
-    slot: u32,
+    key: u64,
 }
 
 impl Backing {
     pub fn new(object: Arc<dyn Object>, offset: u64, space: &Weak<Space>) -> Backing {
-        let slot = object.mappings().add(space);
-        Backing { object, offset, space: space.clone(), slot }
+        let key = object.mappings().add(space);
+        Backing { object, offset, space: space.clone(), key }
     }
 
     /// The same object from another offset.
@@ -163,7 +148,7 @@ impl Backing {
 
 impl Drop for Backing {
     fn drop(&mut self) {
-        self.object.mappings().remove(self.slot);
+        self.object.mappings().remove(self.key);
     }
 }
 

@@ -41,10 +41,10 @@ impl Space {
         check(&inner, start, end, prot, limits)?;
         inner.areas.isolate(start, end)?;
         let pieces = Space::pieces(&inner, start, end)?;
-        inner.areas.change(start, end, |flags| flags - Flags::PROT | prot);
+        inner.areas.change(start, end, |flags| (flags - Flags::PROT) | prot);
         let mut gather = Gather::new(&self.root);
         for (start, end, old) in pieces {
-            let new = old - Flags::PROT | prot;
+            let new = (old - Flags::PROT) | prot;
             if old.perm() != new.perm() {
                 self.protect_pages(&inner, start, end, new, &mut gather).await;
             }
@@ -169,7 +169,7 @@ fn check(inner: &Inner, start: usize, end: usize, prot: Flags, limits: &Limits) 
         if area.flags.contains(Flags::SPECIAL) || !allowed.contains(prot) {
             return Err(Errno::EACCES);
         }
-        let new = area.flags - Flags::PROT | prot;
+        let new = (area.flags - Flags::PROT) | prot;
         if super::areas::is_data(new) && !super::areas::is_data(area.flags) {
             more_data += (area.end.min(end) - area.start.max(start)) / PAGE_SIZE;
         }

@@ -98,8 +98,6 @@ impl Tlb {
     }
 }
 
-pub(crate) fn init(_cpus: usize) {}
-
 /// The top of a page table, kept by its space and by each CPU where it is active. The tables and what they map are freed with it.
 pub(crate) struct Root {
     table: PhysAddr,

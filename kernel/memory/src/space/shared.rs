@@ -1,0 +1,20 @@
+//! What is behind an address that several processes may share: how futexes know their word.
+
+use super::{Flags, Space};
+use arch::addr::VirtAddr;
+use base::{Errno, Result};
+
+impl Space {
+    /// The shared object behind `addr`, as a number that stands for it while anybody maps it, and the offset of
+    /// `addr` in it. `None` for private memory. EFAULT where nothing is mapped. Waits for the space.
+    pub async fn shared_location(&self, addr: VirtAddr) -> Result<Option<(usize, u64)>> {
+        let inner = self.inner.read().await;
+        let area = inner.areas.at(addr.0).ok_or(Errno::EFAULT)?;
+        let shared = area.flags.contains(Flags::SHARED);
+        Ok(area.backing.as_ref().filter(|_| shared).map(|backing| {
+            // Objects of one file share their list of mappings.
+            let identity = core::ptr::from_ref(backing.object.mappings()).addr();
+            (identity, backing.offset + (addr.0 - area.start) as u64)
+        }))
+    }
+}
