@@ -77,7 +77,7 @@ impl Decoder {
             0x80..0xC0 => {
                 self.bits = self.bits << 6 | u32::from(byte & 0x3F);
                 // Each sextet after a group's first completes a byte.
-                if self.sextets % 4 != 0 {
+                if !self.sextets.is_multiple_of(4) {
                     self.payload
                         .push((self.bits >> (6 - 2 * (self.sextets % 4))) as u8);
                 }

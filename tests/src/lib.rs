@@ -7,6 +7,8 @@
 
 pub mod accel;
 pub mod arch;
+pub mod bench;
+pub mod chart;
 pub mod cpio;
 pub mod frame;
 pub mod image;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tests::arch::{Arch, out};
+use tests::bench::{self, Request};
 use tests::qemu::Config;
 use tests::recipe::{self, Recipe};
 use tests::run::{self, Streams};
@@ -15,6 +16,7 @@ const USAGE: &str = "\
 harness image ARCH                  build the kernel; print the path of what QEMU's -kernel takes
 harness initramfs ARCH RECIPE       build a root file system; print the path of the archive
 harness prepare                     fetch and build what all other commands need, for both architectures
+harness bench [ARCH|ROW|peer|fresh=1|record=1]...   compare with Debian's stock kernel
 harness qemu ARCH [COMMAND...]      boot; a shell, or one command
 environment: POLLUX_SMP POLLUX_MEM POLLUX_APPEND POLLUX_LIMIT POLLUX_RECIPE POLLUX_ACCEL=tcg
              POLLUX_KERNEL=peer|PATH POLLUX_APT_SOURCES";
@@ -45,6 +47,7 @@ fn dispatch(arguments: &[String]) -> Result<i32> {
             Ok(0)
         }
         ["prepare"] => prepare(),
+        ["bench", ref words @ ..] => bench::bench(&bench_request(words)?),
         ["qemu", arch, ..] => qemu(Arch::parse(arch)?, &arguments[2..]),
         _ => {
             eprintln!("{USAGE}");
@@ -64,6 +67,24 @@ fn prepare() -> Result<i32> {
         }
     }
     Ok(0)
+}
+
+fn bench_request(words: &[&str]) -> Result<Request> {
+    let mut request = Request::default();
+    for word in words {
+        match *word {
+            "record=1" => request.record = true,
+            "fresh=1" => request.fresh = true,
+            "peer" => request.peer_only = true,
+            name if bench::ROWS.iter().any(|row| row.name == name) => {
+                request.rows.push(name.to_string())
+            }
+            name => request
+                .arches
+                .push(Arch::parse(name).context("or a row's name, peer, fresh=1, record=1")?),
+        }
+    }
+    Ok(request)
 }
 
 fn qemu(arch: Arch, command: &[String]) -> Result<i32> {

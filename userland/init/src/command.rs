@@ -32,7 +32,7 @@ pub const ENVIRONMENT: [&CStr; 5] = [
 pub fn load() -> Option<Command> {
     let fd = sys::open(RUN, O_RDONLY, 0).ok()?;
     // SAFETY: called once, by the only thread; the text is not written again.
-    let text: &'static mut [u8; BYTES] = unsafe { &mut *(&raw mut TEXT) };
+    let text: &'static mut [u8; BYTES] = unsafe { &mut *core::ptr::addr_of_mut!(TEXT) };
     let mut used = 0;
     while used < BYTES - 1 {
         match sys::read(fd, &mut text[used..BYTES - 1]) {

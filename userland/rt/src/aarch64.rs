@@ -81,3 +81,13 @@ syscalls! {
     /// A system call with six arguments.
     syscall6(a, b: "x1", c: "x2", d: "x3", e: "x4", f: "x5");
 }
+
+/// The machine's counter since power-on in nanoseconds.
+pub fn counter_ns() -> u64 {
+    let (count, frequency): (u64, u64);
+    // SAFETY: reads registers that a kernel leaves open to programs.
+    unsafe {
+        asm!("mrs {}, cntvct_el0", "mrs {}, cntfrq_el0", out(reg) count, out(reg) frequency, options(nostack))
+    };
+    (u128::from(count) * 1_000_000_000 / u128::from(frequency)) as u64
+}

@@ -24,7 +24,7 @@ mod arch;
 #[path = "x86_64.rs"]
 mod arch;
 
-pub use arch::{syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
+pub use arch::{counter_ns, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
 
 /// Names the function that the program begins with: `fn(&Args) -> i32`.
 #[macro_export]

@@ -1,0 +1,163 @@
+//! Many threads at once: waking a crowd, and whether a switch costs the same in one.
+
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+use rt::raw::general::*;
+use rt::sys::{self, Result};
+use rt::thread::{Entry, Join};
+
+use crate::memory::{PAGE, map_small};
+use crate::{measure, time};
+
+const MOST: usize = 10_000;
+static JOINS: [Join; MOST] = [const { Join::new() }; MOST];
+static READY: AtomicU32 = AtomicU32::new(0);
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// A crowd of threads, each on a page of its own.
+struct Crowd {
+    stacks: *mut u8,
+    count: usize,
+}
+
+impl Crowd {
+    /// Starts `count` threads and waits until each has said that it is there (`READY`).
+    fn start(count: usize, entry: Entry) -> Result<Crowd> {
+        READY.store(0, Ordering::Relaxed);
+        STOP.store(false, Ordering::Relaxed);
+        allow_threads();
+        let mut crowd = Crowd {
+            stacks: map_small(count * PAGE)?,
+            count: 0,
+        };
+        for join in &JOINS[..count] {
+            // SAFETY: each thread has a page of its own, unmapped only after `finish` has waited for all.
+            match unsafe { join.spawn(crowd.stacks.add((crowd.count + 1) * PAGE), entry, 0) } {
+                Ok(_) => crowd.count += 1,
+                Err(error) => {
+                    crowd.stop();
+                    crowd.finish(count)?;
+                    return Err(error);
+                }
+            }
+        }
+        while (READY.load(Ordering::Relaxed) as usize) < count {
+            sys::sched_yield();
+        }
+        Ok(crowd)
+    }
+
+    fn stop(&self) {
+        STOP.store(true, Ordering::Relaxed);
+        // Readers wake by the pipe's end.
+        let writer = PIPE[1].swap(-1, Ordering::Relaxed);
+        if writer >= 0 {
+            let _ = sys::close(writer);
+        }
+    }
+
+    fn finish(self, mapped: usize) -> Result<()> {
+        JOINS[..self.count].iter().for_each(Join::wait);
+        // SAFETY: no thread is left on the stacks.
+        unsafe { sys::munmap(self.stacks, mapped * PAGE) }
+    }
+}
+
+/// Linux ties the number of threads to the size of memory; a kernel without that file needs nothing here.
+fn allow_threads() {
+    if let Ok(fd) = sys::open(c"/proc/sys/kernel/threads-max", O_WRONLY, 0) {
+        let _ = sys::write(fd, b"200000");
+        let _ = sys::close(fd);
+    }
+}
+
+static PIPE: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
+static READ: AtomicU32 = AtomicU32::new(0);
+const READERS: u32 = 1000;
+
+extern "C" fn read_bytes(_: usize) -> i32 {
+    let pipe = PIPE[0].load(Ordering::Relaxed);
+    READY.fetch_add(1, Ordering::Relaxed);
+    while let Ok(1) = sys::read(pipe, &mut [0]) {
+        if READ.fetch_add(1, Ordering::Relaxed) + 1 == READERS {
+            let _ = sys::futex_wake(&READ, 1, FUTEX_PRIVATE_FLAG);
+        }
+    }
+    0
+}
+
+pub fn wake_readers() -> Result<u64> {
+    let fds = sys::pipe(0)?;
+    PIPE[0].store(fds[0], Ordering::Relaxed);
+    PIPE[1].store(fds[1], Ordering::Relaxed);
+    let crowd = Crowd::start(READERS as usize, read_bytes)?;
+    // The last ones are still on their way from saying so into the read.
+    sys::sleep_ms(20);
+    let result = measure(|count| {
+        let rounds = count.div_ceil(u64::from(READERS));
+        let elapsed = time(|| {
+            for _ in 0..rounds {
+                READ.store(0, Ordering::Relaxed);
+                sys::write_all(fds[1], &[0; READERS as usize])?;
+                loop {
+                    let read = READ.load(Ordering::Relaxed);
+                    if read == READERS {
+                        break;
+                    }
+                    let _ = sys::futex_wait(&READ, read, FUTEX_PRIVATE_FLAG);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(elapsed * count / (rounds * u64::from(READERS)))
+    });
+    crowd.stop();
+    crowd.finish(READERS as usize)?;
+    sys::close(fds[0])?;
+    result
+}
+
+static SWITCHES: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn yield_and_count(_: usize) -> i32 {
+    READY.fetch_add(1, Ordering::Relaxed);
+    while !STOP.load(Ordering::Relaxed) {
+        SWITCHES.fetch_add(1, Ordering::Relaxed);
+        sys::sched_yield();
+    }
+    0
+}
+
+/// The cost of one switch among `threads` that all yield in turn, this one among them.
+fn switch_among(threads: usize) -> Result<u64> {
+    let crowd = Crowd::start(threads - 1, yield_and_count)?;
+    // Enough rounds that a round's start and end do not count.
+    let rounds = (200_000 / threads).max(8);
+    let measured = |rounds: usize| {
+        let before = SWITCHES.load(Ordering::Relaxed);
+        let elapsed = time(|| {
+            for _ in 0..rounds {
+                SWITCHES.fetch_add(1, Ordering::Relaxed);
+                sys::sched_yield();
+            }
+            Ok(())
+        })?;
+        Ok(elapsed / (SWITCHES.load(Ordering::Relaxed) - before).max(1))
+    };
+    let result = measured(2).and_then(|_| measured(rounds));
+    crowd.stop();
+    crowd.finish(threads - 1)?;
+    result
+}
+
+pub fn switch_2() -> Result<u64> {
+    switch_among(2)
+}
+
+pub fn switch_1000() -> Result<u64> {
+    switch_among(1000)
+}
+
+pub fn switch_10000() -> Result<u64> {
+    switch_among(MOST)
+}
