@@ -433,3 +433,7 @@ impl File for Epoll {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "epoll_tests.rs"]
+mod tests;

@@ -409,3 +409,7 @@ impl Drop for FdTable {
 fn limit_of(limit: u64) -> usize {
     limit.min(u64::from(NR_OPEN)) as usize
 }
+
+#[cfg(test)]
+#[path = "fdtable_tests.rs"]
+mod tests;

@@ -38,6 +38,8 @@ pub mod pipe;
 pub mod poll;
 pub mod ranks;
 pub mod ring;
+#[cfg(test)]
+mod testing;
 pub mod tmpfs;
 
 pub use context::FsContext;
@@ -48,3 +50,6 @@ pub use file::{Caller, File};
 pub use flags::OpenFlags;
 pub use inode::{Device, FileType, Inode, Metadata};
 pub use mount::{FileSystem, Location, Mount};
+
+#[cfg(test)]
+executor::hosted_platform!();

@@ -394,3 +394,7 @@ impl Drop for RecordWait {
         tidy(self.key, locks);
     }
 }
+
+#[cfg(test)]
+#[path = "locks_tests.rs"]
+mod tests;

@@ -262,3 +262,7 @@ impl<'w, 'p> Walker<'w, 'p> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "path_tests.rs"]
+mod tests;

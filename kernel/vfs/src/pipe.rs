@@ -427,3 +427,7 @@ impl File for PipeEnd {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "pipe_tests.rs"]
+mod tests;
