@@ -202,6 +202,12 @@ pub fn has_work() -> bool {
     cpu.ready.load(Relaxed) > 0 || cpu.inbox.pending()
 }
 
+/// How many tasks run or wait for a CPU, on all CPUs: a snapshot, for load averages.
+pub fn runnable() -> usize {
+    let cpus = &machine::get().cpus[..platform::cpu_count()];
+    cpus.iter().map(|cpu| cpu.ready.load(Relaxed) as usize + usize::from(cpu.current.is_some())).sum()
+}
+
 /// Whether the running task should [`preempt`](crate::preempt) itself: something of a higher class waits, or
 /// its slice is used up and an equal waits. The kernel asks on the way to user mode.
 #[inline]

@@ -175,6 +175,20 @@ impl<T: ?Sized> SpinLock<T> {
         }
     }
 
+    /// As [`SpinLock::lock`], for a lock of the same rank as one that is held: two buckets of a table. The caller
+    /// takes such locks in one fixed order of its own, which is not checked.
+    #[inline]
+    #[cfg(not(loom))]
+    pub fn lock_same_rank(&self) -> SpinGuard<'_, T> {
+        #[cfg(debug_assertions)]
+        held::push(self.rank, false);
+        SpinGuard {
+            inner: self.inner.lock(),
+            #[cfg(debug_assertions)]
+            rank: self.rank,
+        }
+    }
+
     /// Takes the lock if nobody has it. The order is not checked, since this cannot deadlock.
     #[inline]
     #[cfg(not(loom))]

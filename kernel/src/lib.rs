@@ -6,9 +6,17 @@
 
 extern crate alloc;
 
+pub mod boot;
 pub mod cmdline;
 pub mod console;
 pub mod cpu;
+pub mod devices;
+pub mod jobs;
+pub mod load;
 pub mod log;
+pub mod mounts;
+pub mod names;
+pub mod proc;
 pub mod random;
+pub mod shutdown;
 pub mod time;

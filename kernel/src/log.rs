@@ -10,7 +10,7 @@ use executor::spin::SpinLock;
 use executor::WaitQueue;
 
 /// Bytes of text that are kept.
-const CAPACITY: usize = 128 * 1024;
+pub const CAPACITY: usize = 128 * 1024;
 
 /// One kept line.
 #[derive(Clone)]
@@ -108,6 +108,23 @@ pub fn from(sequence: u64) -> Option<Record> {
     let records = RECORDS.lock();
     let first = records.lines.front()?.sequence;
     records.lines.get(sequence.saturating_sub(first) as usize).cloned()
+}
+
+/// The last lines as text, as many whole ones as fit into `room` bytes.
+pub fn tail(room: usize) -> alloc::vec::Vec<u8> {
+    let lines: alloc::vec::Vec<Record> = RECORDS.lock().lines.iter().cloned().collect();
+    let mut out = alloc::collections::VecDeque::new();
+    for record in lines.iter().rev() {
+        let mut line = alloc::string::String::new();
+        let written = writeln!(line, "<{}>{}{}", record.level, Stamp(record.time), record.text);
+        if written.is_err() || out.len() + line.len() > room {
+            break;
+        }
+        for byte in line.bytes().rev() {
+            out.push_front(byte);
+        }
+    }
+    out.into()
 }
 
 /// The time in front of a line.

@@ -29,3 +29,4 @@ mod time;
 mod wait;
 
 pub use args::Args;
+pub use execution::start_first;

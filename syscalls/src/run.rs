@@ -22,6 +22,11 @@ pub fn spawn(current: Current, params: SchedParams) -> Task {
 
 async fn life(mut current: Current) {
     show_child_its_id(&mut current).await;
+    live(current).await;
+}
+
+/// Runs the program until the thread dies, and lays it to rest.
+pub async fn live(mut current: Current) {
     let status = run(&mut current).await;
     exit::prepare(&mut current).await;
     exit::finish(current, status);

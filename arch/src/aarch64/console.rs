@@ -12,6 +12,9 @@ use arm_pl011_uart::{
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::*};
 
+/// The name of the console's port in /dev.
+pub const NAME: &str = "ttyAMA0";
+
 static REGISTERS: AtomicPtr<PL011Registers> = AtomicPtr::new(core::ptr::null_mut());
 static IRQ: AtomicU32 = AtomicU32::new(0);
 static MASK: AtomicU32 = AtomicU32::new(0);

@@ -2,6 +2,9 @@
 
 use super::sim;
 
+/// The name of the console's port in /dev.
+pub const NAME: &str = "ttyS0";
+
 /// Puts one byte out, waiting until the device takes it. For early messages and panics.
 pub fn put_byte(byte: u8) {
     sim::with(|s| s.console_out.push(byte));

@@ -8,6 +8,9 @@ use super::ioapic;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use x86_64::instructions::port::Port;
 
+/// The name of the console's port in /dev.
+pub const NAME: &str = "ttyS0";
+
 const COM1: u16 = 0x3f8;
 const COM1_IRQ: u8 = 4;
 /// Registers, relative to the base.

@@ -18,6 +18,8 @@ ranks! {
     GROUP = 23, "process group";
     /// The pid table.
     PIDS = 24, "pids";
+    /// Controlling terminals by session.
+    TERMINALS = 26, "controlling terminals";
     /// A process's pending signals, stop state and threads.
     PROCESS = 28, "process";
     /// Signal actions, which processes may share.
@@ -26,12 +28,16 @@ ranks! {
     THREAD_SIGNALS = 36, "thread signals";
     /// What of a thread others may look at: its name, descriptor table, address space.
     THREAD = 40, "thread";
+    /// A process's interval timer.
+    ALARM = 41, "interval timer";
     /// Threads per user.
     USERS = 42, "threads per user";
     /// A bucket of the futex table.
     FUTEX = 44, "futex";
     /// Where a thread's futex wait was moved to, under FUTEX.
     FUTEX_MOVED = 46, "moved futex";
+    /// What terminals and devices there are.
+    DEVICES = 132, "device table";
     /// The random number generator.
     RANDOM = 200, "random";
     /// The kernel log.

@@ -12,6 +12,7 @@
 
 extern crate alloc;
 
+mod boot;
 pub mod frames;
 pub mod heap;
 pub mod io;
@@ -21,6 +22,7 @@ pub mod space;
 pub mod tlb;
 pub mod user;
 
+pub use boot::with_boot_range;
 pub use frames::{Frame, Kind, OutOfMemory, admit, init, stats};
 pub use heap::KernelHeap;
 pub use space::{FaultError, Space};

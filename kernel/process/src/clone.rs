@@ -4,12 +4,12 @@
 //! before [`link`], and nothing can fail after it.
 
 use crate::current::Current;
-use crate::limits::Resource;
+use crate::limits::{Limits, Resource};
 use crate::process::Process;
 use crate::signal::stop::StopState;
 use crate::signal::{Actions, Signal};
 use crate::thread::{Conditions, Thread, View};
-use crate::tree::{self, Links};
+use crate::tree::{self, Group, Links, Session};
 use crate::users;
 use crate::{Pid, reparent};
 use alloc::collections::BTreeMap;
@@ -19,7 +19,10 @@ use base::{Capability, Errno, Error, Restart, Result};
 use bitflags::bitflags;
 use executor::{Completion, Task};
 use linux_raw_sys::general as raw;
+use memory::Space;
+use memory::space::Layout;
 use memory::user::UserPtr;
+use vfs::FsContext;
 
 bitflags! {
     /// `CLONE_*`.
@@ -218,7 +221,9 @@ async fn build(parent: &mut Current, request: &Request) -> Result<Parts> {
         alt_stack: if keeps_stack { parent.alt_stack } else { Default::default() },
         saved_mask: None,
         resume: None,
+        transferred: 0,
         exiting: None,
+        trampoline: parent.trampoline,
         vfork: None,
     };
     Ok(Parts { current, process, nice: parent.thread.sched_params() })
@@ -239,9 +244,9 @@ fn child_actions(parent: &Current, flags: Flags) -> Arc<Actions> {
 fn new_process(parent: &Current, request: &Request, pid: &Arc<Pid>, actions: &Arc<Actions>) -> Arc<Process> {
     let creator = &parent.thread.process;
     let tree = tree::lock();
-    let (group, grandparent, inherited_signal) = {
+    let (group, grandparent, inherited_signal, detached) = {
         let links = creator.links(&tree);
-        (links.group.clone(), links.parent.clone(), links.exit_signal)
+        (links.group.clone(), links.parent.clone(), links.exit_signal, links.detached)
     };
     drop(tree);
     let adopted = request.flags.contains(Flags::PARENT);
@@ -254,10 +259,17 @@ fn new_process(parent: &Current, request: &Request, pid: &Arc<Pid>, actions: &Ar
         zombie: None,
         subreaper: false,
         did_exec: false,
+        detached,
     };
     let process = Process::new(pid.clone(), links, actions.clone(), creator.limits.fork());
     process.set_uid(parent.cred.uid);
-    process.shared.lock().executable = creator.shared.lock().executable.clone();
+    let (executable, strings) = {
+        let shared = creator.shared.lock();
+        (shared.executable.clone(), shared.strings)
+    };
+    let mut shared = process.shared.lock();
+    (shared.executable, shared.strings) = (executable, strings);
+    drop(shared);
     process
 }
 
@@ -304,4 +316,69 @@ fn link(parent: &Current, thread: &Arc<Thread>, process: Option<&Arc<Process>>) 
 /// Whether `cred` may have more threads than its limit (RLIMIT_NPROC).
 pub(crate) fn may_exceed_nproc(cred: &base::Credentials) -> bool {
     cred.uid == 0 || cred.has(Capability::SysResource) || cred.has(Capability::SysAdmin)
+}
+
+/// The first process: no parent, a session and a group of its own, every privilege, no memory yet. It executes its
+/// program as its first act.
+pub fn first(fs: Arc<FsContext>) -> Result<Current> {
+    let pid = Pid::allocate()?;
+    let session = Session::new(pid.clone());
+    let group = Group::new(pid.clone(), session);
+    let links = Links {
+        parent: None,
+        parent_thread: 0,
+        children: BTreeMap::new(),
+        group: group.clone(),
+        exit_signal: None,
+        zombie: None,
+        subreaper: false,
+        did_exec: false,
+        detached: false,
+    };
+    let actions = Actions::new();
+    let cred = Arc::new(base::Credentials::root());
+    let process = Process::new(pid.clone(), links, actions.clone(), Limits::initial(users::threads_max()));
+    // An empty space stands in until the program's own.
+    let top = arch::addr::PAGE_SIZE;
+    let space = Space::new(Layout::new(VirtAddr(top), 8 << 20, 0, 0)).map_err(|_| Errno::ENOMEM)?;
+    let files = Arc::new(vfs::FdTable::new());
+    let view = View {
+        name: *b"init\0\0\0\0\0\0\0\0\0\0\0\0",
+        cred: cred.clone(),
+        space: Some(space.clone()),
+        files: Some(files.clone()),
+        fs: Some(fs.clone()),
+        actions: actions.clone(),
+        task: None,
+        pid: pid.clone(),
+        parent_death_signal: None,
+    };
+    let thread = Thread::new(process.clone(), crate::SignalSet::EMPTY, view);
+    thread.charge.lock().replace(users::charge(&cred, u64::MAX)?);
+    pid.set_thread(&thread);
+    process.shared.lock().threads.insert(thread.id(), thread.clone());
+    let mut tree = tree::lock();
+    tree::join_group(&mut tree, &process, &group);
+    tree.processes += 1;
+    drop(tree);
+    Ok(Current {
+        thread,
+        cx: arch::user::Context::new(0, 0),
+        fpu: arch::user::Fpu::new(),
+        space,
+        files,
+        fs,
+        cred,
+        actions,
+        clear_child_tid: VirtAddr(0),
+        set_child_tid: VirtAddr(0),
+        robust_list: VirtAddr(0),
+        alt_stack: Default::default(),
+        saved_mask: None,
+        resume: None,
+        trampoline: VirtAddr(0),
+        exiting: None,
+        vfork: None,
+        transferred: 0,
+    })
 }

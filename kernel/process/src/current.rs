@@ -89,6 +89,10 @@ pub struct Current {
     pub saved_mask: Option<SignalSet>,
     /// What restart_syscall(2) would do.
     pub resume: Option<Resume>,
+    /// Bytes that the half of a call that does not wait has moved, for the half that goes on; 0 else.
+    pub transferred: usize,
+    /// Where the sigreturn trampoline that the kernel supplies lies in the address space; null where there is none.
+    pub trampoline: VirtAddr,
     /// Set when the thread has asked to exit: its wait status.
     pub exiting: Option<i32>,
     /// Fires when the thread lets go of its address space: its parent waits in vfork.

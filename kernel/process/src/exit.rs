@@ -70,6 +70,13 @@ pub fn finish(current: Current, status: i32) {
     let last = leave_process(&tree, &thread, status);
     thread.charge.lock().take();
     if let Some(status) = last {
+        let leads = tree::session_of(&tree, &process) == process.id();
+        if let (true, Some(hook)) = (leads, *HOOK.lock()) {
+            // The hook sends signals, which takes the tree. Nobody reaps meanwhile: this is no zombie yet.
+            drop(tree);
+            hook.session_leader_exits(process.id());
+            tree = tree::lock();
+        }
         exit_process(&mut tree, &process, status);
     }
     drop(tree);
@@ -116,12 +123,6 @@ fn leave_process(tree: &Tree, thread: &Arc<Thread>, status: i32) -> Option<i32> 
 /// The last thread has gone.
 fn exit_process(tree: &mut Tree, process: &Arc<Process>, status: i32) {
     reparent::hand_over_children(tree, process);
-    let group = process.links(tree).group.clone();
-    if group.session_id() == process.id()
-        && let Some(hook) = *HOOK.lock()
-    {
-        hook.session_leader_exits(process.id());
-    }
     rescue_orphans(tree, process);
     let mut usage = process.times.exited();
     usage.add(&process.times.children());

@@ -13,7 +13,7 @@ use base::{Errno, Error, Restart, Result, rank};
 use core::future::poll_fn;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Poll;
-use executor::spin::{SpinLock, SpinLockGuard};
+use executor::spin::{SpinLock, SpinGuard};
 use memory::user::UserPtr;
 
 /// What identifies a futex: the address space and address, or the shared object and offset behind it.
@@ -296,7 +296,7 @@ fn try_requeue(
     Ok((woken, moved))
 }
 
-type Bucket = SpinLockGuard<'static, VecDeque<Waiter>>;
+type Bucket = SpinGuard<'static, VecDeque<Waiter>>;
 
 /// Locks two buckets in the order of the table; the second is `None` if they are one.
 fn lock_two(first: usize, second: usize) -> (Bucket, Option<Bucket>) {

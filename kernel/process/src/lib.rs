@@ -11,6 +11,7 @@
 
 extern crate alloc;
 
+pub mod alarm;
 pub mod clone;
 pub mod current;
 pub mod exec;

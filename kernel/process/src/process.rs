@@ -1,5 +1,6 @@
 //! The process: a thread group and what its threads share.
 
+use crate::alarm::Alarm;
 use crate::limits::Limits;
 use crate::pid::Pid;
 use crate::signal::stop::{self, StopState};
@@ -8,10 +9,10 @@ use crate::thread::{Conditions, Thread};
 use crate::times::{ProcessTimes, Usage};
 use crate::tree::{Links, Tree};
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use base::{Error, rank};
 use core::sync::atomic::{AtomicU32, Ordering};
-use executor::spin::{SpinLock, SpinLockGuard};
+use executor::spin::{SpinLock, SpinGuard};
 use executor::{Completion, WaitQueue};
 use memory::Space;
 
@@ -36,6 +37,8 @@ pub struct Process {
     pub limits: Limits,
     /// What it has used.
     pub times: ProcessTimes,
+    /// Its real-time interval timer.
+    pub alarm: Alarm,
     uid: AtomicU32,
 }
 
@@ -63,12 +66,14 @@ pub struct Shared {
     pub leader_status: i32,
     /// The executable, for /proc/PID/exe.
     pub executable: Option<vfs::Location>,
+    /// Where its argument and its environment strings lie, for /proc/PID/cmdline and environ.
+    pub strings: ((usize, usize), (usize, usize)),
 }
 
 impl Process {
     /// A process without threads. `pid` becomes its id.
     pub(crate) fn new(pid: Arc<Pid>, links: Links, actions: Arc<Actions>, limits: Limits) -> Arc<Process> {
-        let process = Arc::new(Process {
+        let process = Arc::new_cyclic(|me: &Weak<Process>| Process {
             shared: SpinLock::new(
                 rank::PROCESS,
                 Shared {
@@ -83,6 +88,7 @@ impl Process {
                     vfork: None,
                     leader_status: 0,
                     executable: None,
+                    strings: ((0, 0), (0, 0)),
                 },
             ),
             links: SpinLock::new(rank::LINKS, links),
@@ -93,6 +99,7 @@ impl Process {
             threads_changed: WaitQueue::new(),
             limits,
             times: ProcessTimes::new(),
+            alarm: Alarm::new(me.clone()),
             uid: AtomicU32::new(0),
             pid: pid.clone(),
         });
@@ -117,7 +124,7 @@ impl Process {
     }
 
     /// Its place in the tree. At most one process's links are locked at a time.
-    pub fn links<'a>(&'a self, _tree: &Tree) -> SpinLockGuard<'a, Links> {
+    pub fn links<'a>(&'a self, _tree: &Tree) -> SpinGuard<'a, Links> {
         self.links.lock()
     }
 

@@ -11,7 +11,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use base::{Errno, rank};
-use executor::spin::{SpinLock, SpinLockGuard};
+use executor::spin::{SpinLock, SpinGuard};
 
 /// What the tree lock guards beside every process's [`Links`].
 #[derive(Default)]
@@ -22,7 +22,7 @@ pub struct State {
 }
 
 /// The held tree lock.
-pub type Tree = SpinLockGuard<'static, State>;
+pub type Tree = SpinGuard<'static, State>;
 
 static TREE: SpinLock<State> = SpinLock::new(rank::TREE, State { groups: BTreeMap::new(), processes: 0 });
 
@@ -49,6 +49,8 @@ pub struct Links {
     pub subreaper: bool,
     /// It has executed a program since it was forked.
     pub did_exec: bool,
+    /// It has given up its session's controlling terminal for itself (TIOCNOTTY).
+    pub detached: bool,
 }
 
 /// What is left of a process between exit and wait.
@@ -191,7 +193,11 @@ pub fn new_session(process: &Arc<Process>) -> Result<u32, Errno> {
     leave_group(&mut tree, process);
     let group = Group::new(process.pid().clone(), Session::new(process.pid().clone()));
     join_group(&mut tree, process, &group);
-    process.links(&tree).group = group;
+    {
+        let mut links = process.links(&tree);
+        links.group = group;
+        links.detached = false;
+    }
     for parent in parent {
         parent.children_changed.notify_all(executor::ALL);
     }

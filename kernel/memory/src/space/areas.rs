@@ -2,7 +2,7 @@
 
 use super::area::{Area, Flags};
 use crate::frames::admit;
-use alloc::collections::BTreeMap;
+use super::sorted::{Pos, Sorted};
 use base::Errno;
 
 /// The most areas that a space may have (vm.max_map_count).
@@ -12,7 +12,7 @@ pub(super) const MAX_AREAS: usize = 65_530;
 const LOOK: usize = 64;
 
 pub(super) struct Areas {
-    map: BTreeMap<usize, Area>,
+    map: Sorted,
     /// Pages in all areas, and in those that count against RLIMIT_DATA.
     pub pages: usize,
     pub data_pages: usize,
@@ -33,7 +33,7 @@ pub(super) fn is_data(flags: Flags) -> bool {
 impl Areas {
     pub fn new() -> Areas {
         Areas {
-            map: BTreeMap::new(),
+            map: Sorted::new(),
             pages: 0,
             data_pages: 0,
             locked_pages: 0,
@@ -68,28 +68,36 @@ impl Areas {
     /// The area that `addr` lies in.
     #[inline]
     pub fn at(&self, addr: usize) -> Option<&Area> {
-        self.map.range(..=addr).next_back().map(|(_, area)| area).filter(|area| addr < area.end)
+        self.map.upto(addr).map(|pos| self.map.get(pos)).filter(|area| addr < area.end)
     }
 
     /// The first area that ends above `addr`.
     pub fn at_or_after(&self, addr: usize) -> Option<&Area> {
-        self.at(addr).or_else(|| self.map.range(addr..).next().map(|(_, area)| area))
+        self.pos_at_or_after(addr).map(|pos| self.map.get(pos))
+    }
+
+    fn pos_at_or_after(&self, addr: usize) -> Option<Pos> {
+        match self.map.upto(addr) {
+            Some(pos) if addr < self.map.get(pos).end => Some(pos),
+            Some(pos) => self.map.next(pos),
+            None => self.map.first(),
+        }
     }
 
     /// The last area that ends at or below `addr`.
     pub fn before(&self, addr: usize) -> Option<&Area> {
-        self.map.range(..addr).next_back().map(|(_, area)| area).filter(|area| area.end <= addr)
+        self.map.below(addr).map(|pos| self.map.get(pos)).filter(|area| area.end <= addr)
     }
 
     /// All areas, ascending.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Area> {
-        self.map.values()
+        self.map.iter()
     }
 
     /// The areas that overlap `start..end`, ascending.
     pub fn over(&self, start: usize, end: usize) -> impl Iterator<Item = &Area> {
-        let first = self.at(start).map_or(start, |area| area.start);
-        self.map.range(first..end.max(first)).map(|(_, area)| area)
+        let all = core::iter::successors(self.pos_at_or_after(start), |pos| self.map.next(*pos));
+        all.map(|pos| self.map.get(pos)).take_while(move |area| area.start < end)
     }
 
     /// Whether areas cover all of `start..end`.
@@ -112,34 +120,34 @@ impl Areas {
     /// Adds an area where nothing is, as one with its neighbours where they match.
     pub fn insert(&mut self, mut area: Area) {
         self.count(area.flags, area.pages(), true);
-        if let Some((_, after)) = self.map.range(area.end..).next()
-            && area.continues_in(after)
-            && let Some(after) = self.map.remove(&area.end)
-        {
-            area.end = after.end;
+        let before = self.map.below(area.start);
+        let after = match before {
+            Some(pos) => self.map.next(pos),
+            None => self.map.first(),
+        };
+        if let Some(after) = after.filter(|after| area.continues_in(self.map.get(*after))) {
+            // `before` lies in front of it and keeps its place.
+            area.end = self.map.remove(after).end;
         }
-        if let Some((_, before)) = self.map.range_mut(..area.start).next_back()
-            && before.continues_in(&area)
-        {
-            before.end = area.end;
-            return;
+        match before {
+            Some(pos) if self.map.get(pos).continues_in(&area) => self.map.get_mut(pos).end = area.end,
+            _ => self.map.insert_after(before, area),
         }
-        self.map.insert(area.start, area);
     }
 
     /// Makes `at` the border of two areas if it lies inside one. ENOMEM if there would be too many.
     pub fn split(&mut self, at: usize) -> Result<(), Errno> {
         let full = self.map.len() >= MAX_AREAS;
-        let Some((_, area)) = self.map.range_mut(..at).next_back() else { return Ok(()) };
-        if area.end <= at {
+        let Some(pos) = self.map.below(at) else { return Ok(()) };
+        if self.map.get(pos).end <= at {
             return Ok(());
         }
         if full {
             return Err(Errno::ENOMEM);
         }
-        admit(1024)?;
-        let rest = area.split_off(at);
-        self.map.insert(at, rest);
+        admit(8192)?;
+        let rest = self.map.get_mut(pos).split_off(at);
+        self.map.insert_after(Some(pos), rest);
         Ok(())
     }
 
@@ -151,8 +159,8 @@ impl Areas {
 
     /// Takes out the first area that begins in `start..end`.
     pub fn take_first(&mut self, start: usize, end: usize) -> Option<Area> {
-        let key = *self.map.range(start..end).next()?.0;
-        let area = self.map.remove(&key)?;
+        let pos = self.map.from(start).filter(|pos| self.map.get(*pos).start < end)?;
+        let area = self.map.remove(pos);
         self.count(area.flags, area.pages(), false);
         Some(area)
     }
@@ -160,9 +168,8 @@ impl Areas {
     /// Takes out the areas of `start..end`, which must not reach over its ends, and remembers the room.
     pub fn remove(&mut self, start: usize, end: usize) {
         while self.take_first(start, end).is_some() {}
-        let low = self.before(start).map_or(0, |area| area.end);
-        let high = self.map.range(start..).next().map_or(usize::MAX, |(_, area)| area.guarded_start());
-        self.left = (low, high.max(end));
+        let (low, after) = self.around(start);
+        self.left = (low, after.map_or(usize::MAX, Area::guarded_start).max(end));
     }
 
     /// Changes the flags of the areas of `start..end`, which must not reach over its ends, and merges them with their neighbours.
@@ -209,8 +216,16 @@ impl Areas {
     }
 
     fn first_fit(&self, len: usize, floor: usize, top: usize, look: usize) -> Option<usize> {
-        let mut high = self.at_or_after(top).map_or(top, |area| area.guarded_start().min(top));
-        for area in self.map.range(..top).rev().map(|(_, area)| area).take(look) {
+        let mut at = self.map.below(top);
+        let above = match at {
+            Some(pos) if self.map.get(pos).end > top => Some(pos),
+            Some(pos) => self.map.next(pos),
+            None => self.map.first(),
+        };
+        let mut high = above.map_or(top, |pos| self.map.get(pos).guarded_start().min(top));
+        for _ in 0..look {
+            let Some(pos) = at else { break };
+            let area = self.map.get(pos);
             let low = area.end.max(floor);
             if high >= low && high - low >= len {
                 return Some(high - len);
@@ -219,15 +234,22 @@ impl Areas {
             if high < floor {
                 return None;
             }
+            at = self.map.prev(pos);
         }
-        let all_seen = self.map.len() <= look || self.map.range(..top).rev().nth(look).is_none();
-        (all_seen && high >= floor && high - floor >= len).then(|| high - len)
+        (at.is_none() && high >= floor && high - floor >= len).then(|| high - len)
+    }
+
+    /// The end of what lies below the free address `addr`, and what lies above.
+    fn around(&self, addr: usize) -> (usize, Option<&Area>) {
+        match self.map.below(addr) {
+            Some(pos) => (self.map.get(pos).end, self.map.next(pos).map(|pos| self.map.get(pos))),
+            None => (0, self.map.first().map(|pos| self.map.get(pos))),
+        }
     }
 
     /// The range without areas around `start..end`, which must be free: its tables are needed by nobody.
     pub fn hole_around(&self, start: usize, end: usize) -> (usize, usize) {
-        let floor = self.before(start).map_or(0, |area| area.end);
-        let ceiling = self.map.range(end..).next().map_or(usize::MAX, |(_, area)| area.start);
-        (floor, ceiling)
+        let (floor, after) = self.around(start);
+        (floor, after.map_or(usize::MAX, |area| area.start.max(end)))
     }
 }

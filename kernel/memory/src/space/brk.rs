@@ -27,7 +27,7 @@ impl Space {
             let flags = if inner.lock_future { HEAP | Flags::LOCKED } else { HEAP };
             let pages = (new_end - old_end) / PAGE_SIZE;
             let near = inner.areas.at_or_after(new_end).is_some_and(|next| next.guarded_start() < new_end);
-            let full = inner.areas.len() >= super::areas::MAX_AREAS || crate::admit(1024).is_err();
+            let full = inner.areas.len() >= super::areas::MAX_AREAS || crate::admit(8192).is_err();
             if near
                 || full
                 || !inner.areas.is_free(old_end, new_end)

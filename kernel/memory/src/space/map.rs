@@ -140,7 +140,7 @@ fn check_limits(inner: &Inner, start: usize, end: usize, flags: Flags, limits: &
     if inner.areas.len() >= MAX_AREAS {
         return Err(Errno::ENOMEM);
     }
-    Ok(admit(1024)?)
+    Ok(admit(8192)?)
 }
 
 /// Whether `pages` more with `flags` are allowed, `replaced` of which take the place of others.

@@ -21,6 +21,7 @@ mod map;
 mod object;
 mod protect;
 mod remap;
+mod sorted;
 mod shared;
 pub(crate) mod table;
 #[cfg(test)]

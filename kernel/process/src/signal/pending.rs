@@ -1,7 +1,7 @@
 //! Signals that were sent and not yet delivered: one of each standard signal, any number of each real-time
 //! signal in the order of sending.
 
-use super::{Fields, Siginfo, Signal, SignalSet, info::code};
+use super::{Fields, Siginfo, SignalSet, info::code};
 use alloc::collections::VecDeque;
 
 /// A queue of pending signals, of a thread or of a process.
@@ -73,6 +73,7 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Signal;
     use super::*;
 
     #[test]

@@ -1,0 +1,147 @@
+//! aarch64.
+
+use crate::args::Args;
+use crate::frame::Saved;
+use crate::table::Calls;
+use arch::addr::VirtAddr;
+use base::{Errno, Result};
+use memory::user::UserPtr;
+use process::Current;
+use process::signal::{Action, Disposition, SaFlags, Siginfo, Signal, SignalSet, code, info};
+
+/// What uname(2) calls the machine.
+pub const MACHINE: &str = "aarch64";
+/// `e_machine` of programs.
+pub const ELF_MACHINE: u16 = 183;
+/// The smallest alternate signal stack.
+pub const MINSIGSTKSZ: usize = 5120;
+/// Code of the sigreturn trampoline: `mov x8, #139; svc #0`.
+pub const TRAMPOLINE: &[u8] = &[0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4];
+/// aarch64 has no calls of its own.
+pub const LEGACY: Calls = &[];
+
+/// The last two arguments of clone(2): where the child's id goes, and the thread pointer.
+pub fn clone_tail(args: &Args) -> (VirtAddr, usize) {
+    (args.addr(4), args.size(3))
+}
+
+/// The signal of a breakpoint instruction.
+pub fn breakpoint(pc: usize) -> Siginfo {
+    Siginfo::fault(Signal::SIGTRAP, code::TRAP_BRKPT, pc)
+}
+
+/// The highest address below `sp` that the running function does not use.
+pub fn below_red_zone(sp: usize) -> usize {
+    sp
+}
+
+/// `struct rt_sigframe` in words: siginfo, then ucontext.
+const UCONTEXT: usize = info::SIZE / 8;
+/// uc_stack: after uc_flags and uc_link.
+const STACK: usize = UCONTEXT + 2;
+/// uc_sigmask.
+const SIGMASK: usize = UCONTEXT + 5;
+/// uc_mcontext: 128 bytes of mask, then the next multiple of 16.
+const MCONTEXT: usize = UCONTEXT + 22;
+/// Extension records, after fault address, 31 registers, sp, pc and pstate.
+const RECORDS: usize = MCONTEXT + 36;
+/// Room for records that every frame has.
+const RECORD_BYTES: usize = 4096;
+/// The whole frame in bytes.
+const FRAME: usize = RECORDS * 8 + RECORD_BYTES;
+
+const FPSIMD_MAGIC: u32 = 0x4650_8001;
+/// The record of vector registers: head, FPSR and FPCR, 32 registers.
+const FPSIMD_BYTES: usize = 528;
+const ESR_MAGIC: u32 = 0x4553_5201;
+/// What is written of a frame: up to the record that ends the list.
+const WRITTEN: usize = RECORDS + (FPSIMD_BYTES + 16 + 16) / 8;
+/// Bytes of `struct user_fpsimd_state`: registers first, then FPSR and FPCR.
+const FPSIMD_STATE: usize = 528;
+
+/// Builds the frame below `top`; returns its lowest address.
+pub fn push_frame(current: &mut Current, top: usize, info: &Siginfo, action: &Action, saved: &Saved) -> Result<usize> {
+    // A frame record, so that the handler's caller can be found.
+    let record = (top & !15).wrapping_sub(16);
+    let sp = record.wrapping_sub(FRAME) & !15;
+    let mut words = [0u64; WRITTEN];
+    put_bytes(&mut words, &info.encode());
+    words[STACK..STACK + 3].copy_from_slice(&saved.stack);
+    words[SIGMASK] = saved.mask.0;
+    words[MCONTEXT] = current.cx.far;
+    words[MCONTEXT + 1..MCONTEXT + 32].copy_from_slice(&current.cx.x);
+    words[MCONTEXT + 32] = current.cx.sp;
+    words[MCONTEXT + 33] = current.cx.pc;
+    words[MCONTEXT + 34] = current.cx.pstate();
+    fill_records(current, &mut words[RECORDS..]);
+    UserPtr::<u64>::new(VirtAddr(record)).write_slice(&[current.cx.x[29], current.cx.x[30]])?;
+    UserPtr::<u64>::new(VirtAddr(sp)).write_slice(&words)?;
+    let link = if action.flags.contains(SaFlags::RESTORER) { action.restorer } else { current.trampoline.0 };
+    let Disposition::Handler(handler) = action.disposition else { return Err(Errno::EINVAL.into()) };
+    let args = [info.signal.number().into(), sp, sp + UCONTEXT * 8];
+    current.cx.call(handler, sp, args, link);
+    current.cx.x[29] = record as u64;
+    Ok(sp)
+}
+
+fn head(magic: u32, size: usize) -> u64 {
+    u64::from(magic) | (size as u64) << 32
+}
+
+fn fill_records(current: &mut Current, records: &mut [u64]) {
+    let mut state = [0; FPSIMD_STATE];
+    current.fpu.write(&mut state);
+    records[0] = head(FPSIMD_MAGIC, FPSIMD_BYTES);
+    // FPSR and FPCR come first here and last there.
+    put_bytes(&mut records[1..2], &state[512..520]);
+    put_bytes(&mut records[2..66], &state[..512]);
+    records[66] = head(ESR_MAGIC, 16);
+    records[67] = current.cx.esr;
+}
+
+fn put_bytes(words: &mut [u64], bytes: &[u8]) {
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *word = u64::from_ne_bytes(*bytes);
+    }
+}
+
+/// Takes the frame at the stack pointer. What a program may not set is put right or refused by the context
+/// itself.
+pub fn pop_frame(current: &mut Current) -> Result<Saved> {
+    let sp = current.cx.sp();
+    if sp % 16 != 0 {
+        return Err(Errno::EFAULT.into());
+    }
+    let mut words = [0u64; RECORDS];
+    UserPtr::<u64>::new(VirtAddr(sp)).read_slice(&mut words)?;
+    restore_vectors(current, sp + RECORDS * 8)?;
+    current.cx.x.copy_from_slice(&words[MCONTEXT + 1..MCONTEXT + 32]);
+    current.cx.sp = words[MCONTEXT + 32];
+    current.cx.set_pc(words[MCONTEXT + 33] as usize);
+    current.cx.set_user_flags(words[MCONTEXT + 34]);
+    Ok(Saved { mask: SignalSet(words[SIGMASK]), stack: [words[STACK], words[STACK + 1], words[STACK + 2]] })
+}
+
+/// Finds the vector registers among the records; a list without them is refused, as are unknown records.
+fn restore_vectors(current: &mut Current, records: usize) -> Result<()> {
+    let mut at = 0;
+    let mut found = false;
+    while at + 8 <= RECORD_BYTES {
+        let [magic, size] = UserPtr::<[u32; 2]>::new(VirtAddr(records + at)).read()?;
+        match (magic, size as usize) {
+            (0, 0) => break,
+            (FPSIMD_MAGIC, FPSIMD_BYTES) if !found => {
+                let mut raw = [0; FPSIMD_BYTES - 8];
+                UserPtr::<u8>::new(VirtAddr(records + at + 8)).read_slice(&mut raw)?;
+                let mut state = [0; FPSIMD_STATE];
+                state[..512].copy_from_slice(&raw[8..]);
+                state[512..520].copy_from_slice(&raw[..8]);
+                found = current.fpu.read(&state);
+            }
+            (ESR_MAGIC, 16) => {}
+            _ => return Err(Errno::EFAULT.into()),
+        }
+        at += size as usize;
+    }
+    if found { Ok(()) } else { Err(Errno::EFAULT.into()) }
+}

@@ -1,0 +1,75 @@
+//! The simulated machine: x86_64's numbers, and a signal frame that holds the simulated registers.
+
+#[path = "legacy.rs"]
+mod legacy;
+
+pub use legacy::LEGACY;
+
+use crate::args::Args;
+use crate::frame::Saved;
+use arch::addr::VirtAddr;
+use base::{Errno, Result};
+use memory::user::UserPtr;
+use process::Current;
+use process::signal::{Action, Disposition, Siginfo, Signal, SignalSet};
+
+/// What uname(2) calls the machine.
+pub const MACHINE: &str = "simulated";
+/// `e_machine` of programs: none.
+pub const ELF_MACHINE: u16 = 0;
+/// The smallest alternate signal stack.
+pub const MINSIGSTKSZ: usize = 2048;
+/// There is no trampoline: a script returns by itself.
+pub const TRAMPOLINE: &[u8] = &[];
+
+/// The last two arguments of clone(2): where the child's id goes, and the thread pointer.
+pub fn clone_tail(args: &Args) -> (VirtAddr, usize) {
+    (args.addr(3), args.size(4))
+}
+
+/// The signal of a breakpoint instruction.
+pub fn breakpoint(_: usize) -> Siginfo {
+    Siginfo::kernel(Signal::SIGTRAP)
+}
+
+/// arch_prctl(2) has nothing to set here.
+pub fn arch_prctl(_: &mut Current, _: &Args) -> Result<usize> {
+    Err(Errno::EINVAL.into())
+}
+
+/// The highest address below `sp` that the running function does not use.
+pub fn below_red_zone(sp: usize) -> usize {
+    sp
+}
+
+/// Words of a frame: pc, sp, result, 16 registers, mask, alternate stack.
+const WORDS: usize = 23;
+
+/// Builds the frame below `top`; returns its lowest address.
+pub fn push_frame(current: &mut Current, top: usize, info: &Siginfo, action: &Action, saved: &Saved) -> Result<usize> {
+    let sp = top.wrapping_sub(WORDS * 8) & !15;
+    let mut words = [0u64; WORDS];
+    let cx = &current.cx;
+    words[..3].copy_from_slice(&[cx.pc as u64, cx.sp as u64, cx.ret as u64]);
+    for (word, reg) in words[3..19].iter_mut().zip(cx.regs) {
+        *word = reg as u64;
+    }
+    words[19] = saved.mask.0;
+    words[20..].copy_from_slice(&saved.stack);
+    UserPtr::<u64>::new(VirtAddr(sp)).write_slice(&words)?;
+    let Disposition::Handler(handler) = action.disposition else { return Err(Errno::EINVAL.into()) };
+    current.cx.call(handler, sp, [info.signal.number().into(), 0, sp], 0);
+    Ok(sp)
+}
+
+/// Takes the frame at the stack pointer.
+pub fn pop_frame(current: &mut Current) -> Result<Saved> {
+    let mut words = [0u64; WORDS];
+    UserPtr::<u64>::new(VirtAddr(current.cx.sp)).read_slice(&mut words)?;
+    let cx = &mut current.cx;
+    (cx.pc, cx.sp, cx.ret) = (words[0] as usize, words[1] as usize, words[2] as usize);
+    for (reg, word) in cx.regs.iter_mut().zip(&words[3..19]) {
+        *reg = *word as usize;
+    }
+    Ok(Saved { mask: SignalSet(words[19]), stack: [words[20], words[21], words[22]] })
+}
