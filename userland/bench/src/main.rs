@@ -37,12 +37,13 @@ const ROWS: &[(&str, Row)] = &[
     ("vfork", process::vfork),
     ("fork_exec", process::fork_exec),
     ("vfork_exec", process::vfork_exec),
+    // Before the crowds, whose memory comes back late.
+    ("process_bytes", memory::per_process),
+    ("thread_bytes", memory::per_thread),
     ("wake_1000", scale::wake_readers),
     ("switch_2", scale::switch_2),
     ("switch_1000", scale::switch_1000),
     ("switch_10000", scale::switch_10000),
-    ("thread_bytes", memory::per_thread),
-    ("process_bytes", memory::per_process),
 ];
 
 rt::main!(run);

@@ -29,15 +29,28 @@ extern "C" fn nothing(_: usize) -> i32 {
     0
 }
 
+/// A thread as a libc makes it: a stack with a guard page is mapped, and unmapped after the join.
 pub fn thread() -> Result<u64> {
-    let stack = map_stack(16 * 1024)?;
+    const STACK: usize = 64 * 1024;
     measure(|count| {
         time(|| {
             for _ in 0..count {
                 let join = Join::new();
-                // SAFETY: the last thread on this stack is gone, and this one is waited for at once.
-                unsafe { join.spawn(stack, nothing, 0)? };
-                join.wait();
+                let stack = map_stack(STACK)?;
+                // SAFETY: the stack is new, its lowest page is not needed, and the thread is waited for before the
+                // stack goes.
+                unsafe {
+                    let base = stack.sub(STACK);
+                    sys::check(rt::syscall3(
+                        __NR_mprotect as usize,
+                        base as usize,
+                        4096,
+                        PROT_NONE as usize,
+                    ))?;
+                    join.spawn(stack, nothing, 0)?;
+                    join.wait();
+                    sys::munmap(base, STACK)?;
+                }
             }
             Ok(())
         })

@@ -7,7 +7,7 @@ use rt::sys::{self, Result};
 use rt::thread::{Entry, Join};
 
 use crate::memory::{PAGE, map_small};
-use crate::{measure, time};
+use crate::time;
 
 const MOST: usize = 10_000;
 static JOINS: [Join; MOST] = [const { Join::new() }; MOST];
@@ -49,6 +49,8 @@ impl Crowd {
 
     fn stop(&self) {
         STOP.store(true, Ordering::Relaxed);
+        GATE.store(1, Ordering::Relaxed);
+        let _ = sys::futex_wake(&GATE, MOST as u32, FUTEX_PRIVATE_FLAG);
         // Readers wake by the pipe's end.
         let writer = PIPE[1].swap(-1, Ordering::Relaxed);
         if writer >= 0 {
@@ -75,52 +77,75 @@ static PIPE: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
 static READ: AtomicU32 = AtomicU32::new(0);
 const READERS: u32 = 1000;
 
+/// Counts rounds; a reader that has had its byte waits here for the next, so that each byte wakes another reader.
+static ROUND: AtomicU32 = AtomicU32::new(0);
+
 extern "C" fn read_bytes(_: usize) -> i32 {
     let pipe = PIPE[0].load(Ordering::Relaxed);
     READY.fetch_add(1, Ordering::Relaxed);
-    while let Ok(1) = sys::read(pipe, &mut [0]) {
+    loop {
+        let round = ROUND.load(Ordering::Relaxed);
+        if !matches!(sys::read(pipe, &mut [0]), Ok(1)) {
+            return 0;
+        }
         if READ.fetch_add(1, Ordering::Relaxed) + 1 == READERS {
             let _ = sys::futex_wake(&READ, 1, FUTEX_PRIVATE_FLAG);
         }
+        while ROUND.load(Ordering::Relaxed) == round {
+            let _ = sys::futex_wait(&ROUND, round, FUTEX_PRIVATE_FLAG);
+        }
     }
-    0
 }
 
 pub fn wake_readers() -> Result<u64> {
+    const ROUNDS: u64 = 10;
     let fds = sys::pipe(0)?;
     PIPE[0].store(fds[0], Ordering::Relaxed);
     PIPE[1].store(fds[1], Ordering::Relaxed);
     let crowd = Crowd::start(READERS as usize, read_bytes)?;
-    // The last ones are still on their way from saying so into the read.
-    sys::sleep_ms(20);
-    let result = measure(|count| {
-        let rounds = count.div_ceil(u64::from(READERS));
-        let elapsed = time(|| {
-            for _ in 0..rounds {
-                READ.store(0, Ordering::Relaxed);
-                sys::write_all(fds[1], &[0; READERS as usize])?;
-                loop {
-                    let read = READ.load(Ordering::Relaxed);
-                    if read == READERS {
-                        break;
-                    }
-                    let _ = sys::futex_wait(&READ, read, FUTEX_PRIVATE_FLAG);
-                }
-            }
-            Ok(())
-        })?;
-        Ok(elapsed * count / (rounds * u64::from(READERS)))
-    });
+    let mut total = 0;
+    let mut result = Ok(());
+    for _ in 0..ROUNDS {
+        // Time for all to get back into the read.
+        sys::sleep_ms(50);
+        match one_wake(fds[1]) {
+            Ok(elapsed) => total += elapsed,
+            Err(error) => result = Err(error),
+        }
+        ROUND.fetch_add(1, Ordering::Relaxed);
+        sys::futex_wake(&ROUND, READERS, FUTEX_PRIVATE_FLAG)?;
+    }
     crowd.stop();
     crowd.finish(READERS as usize)?;
     sys::close(fds[0])?;
-    result
+    result.map(|()| total / (ROUNDS * u64::from(READERS)))
+}
+
+/// From one write for all until the last reader has its byte.
+fn one_wake(pipe: i32) -> Result<u64> {
+    READ.store(0, Ordering::Relaxed);
+    time(|| {
+        sys::write_all(pipe, &[0; READERS as usize])?;
+        loop {
+            let read = READ.load(Ordering::Relaxed);
+            if read == READERS {
+                return Ok(());
+            }
+            let _ = sys::futex_wait(&READ, read, FUTEX_PRIVATE_FLAG);
+        }
+    })
 }
 
 static SWITCHES: AtomicU64 = AtomicU64::new(0);
 
+static GATE: AtomicU32 = AtomicU32::new(0);
+
 extern "C" fn yield_and_count(_: usize) -> i32 {
     READY.fetch_add(1, Ordering::Relaxed);
+    // Those that started early must not take turns with the one that starts the others.
+    while GATE.load(Ordering::Relaxed) == 0 && !STOP.load(Ordering::Relaxed) {
+        let _ = sys::futex_wait(&GATE, 0, FUTEX_PRIVATE_FLAG);
+    }
     while !STOP.load(Ordering::Relaxed) {
         SWITCHES.fetch_add(1, Ordering::Relaxed);
         sys::sched_yield();
@@ -130,7 +155,10 @@ extern "C" fn yield_and_count(_: usize) -> i32 {
 
 /// The cost of one switch among `threads` that all yield in turn, this one among them.
 fn switch_among(threads: usize) -> Result<u64> {
+    GATE.store(0, Ordering::Relaxed);
     let crowd = Crowd::start(threads - 1, yield_and_count)?;
+    GATE.store(1, Ordering::Relaxed);
+    sys::futex_wake(&GATE, threads as u32, FUTEX_PRIVATE_FLAG)?;
     // Enough rounds that a round's start and end do not count.
     let rounds = (200_000 / threads).max(8);
     let measured = |rounds: usize| {

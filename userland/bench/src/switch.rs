@@ -238,33 +238,47 @@ fn new_eventfd() -> Result<i32> {
     check(unsafe { rt::syscall2(__NR_eventfd2 as usize, 0, 0) }).map(|fd| fd as i32)
 }
 
-extern "C" fn answer_eventfd(fds: usize) -> i32 {
-    let (ping, pong) = ((fds >> 16) as i32, (fds & 0xFFFF) as i32);
+/// What a partner thread answers with: its descriptors, and an epoll set to wait in first, if there is one.
+struct Answer {
+    ping: i32,
+    pong: i32,
+    set: Option<i32>,
+}
+
+extern "C" fn answer_eventfd(answer: usize) -> i32 {
+    // SAFETY: `eventfd_pair` passes its own, and waits for this thread.
+    let answer = unsafe { &*(answer as *const Answer) };
     loop {
-        if drain(ping).is_err() || STOP.load(Ordering::Relaxed) {
+        let waited = answer.set.map_or(Ok(()), wait_in);
+        if waited.and_then(|()| drain(answer.ping)).is_err() || STOP.load(Ordering::Relaxed) {
             return 0;
         }
-        let _ = add(pong);
+        let _ = add(answer.pong);
     }
 }
 
-/// Round trips over two eventfds, where `wait` comes before each read of the answer.
-fn eventfd_pair(wait: impl Fn(i32) -> Result<()>, ping: i32, pong: i32) -> Result<u64> {
+/// Round trips over two eventfds; with sets, each side waits in its own before it reads.
+fn eventfd_pair(ping: i32, pong: i32, sets: Option<[i32; 2]>) -> Result<u64> {
     STOP.store(false, Ordering::Relaxed);
     let partner = Join::new();
-    // SAFETY: the stack is new and `partner` is waited for below.
+    let answer = Answer {
+        ping,
+        pong,
+        set: sets.map(|sets| sets[1]),
+    };
+    // SAFETY: the stack is new; `partner` is waited for below, and `answer` lives that long.
     unsafe {
         partner.spawn(
             map_stack(STACK)?,
             answer_eventfd,
-            (ping as usize) << 16 | pong as usize,
+            &raw const answer as usize,
         )?
     };
     let result = measure(|count| {
         time(|| {
             for _ in 0..count {
                 add(ping)?;
-                wait(pong)?;
+                sets.map_or(Ok(()), |sets| wait_in(sets[0]))?;
                 drain(pong)?;
             }
             Ok(())
@@ -278,36 +292,52 @@ fn eventfd_pair(wait: impl Fn(i32) -> Result<()>, ping: i32, pong: i32) -> Resul
 }
 
 pub fn eventfd() -> Result<u64> {
-    eventfd_pair(|_| Ok(()), new_eventfd()?, new_eventfd()?)
+    eventfd_pair(new_eventfd()?, new_eventfd()?, None)
 }
 
 pub fn epoll() -> Result<u64> {
     let (ping, pong) = (new_eventfd()?, new_eventfd()?);
+    let sets = [new_set(pong)?, new_set(ping)?];
+    let result = eventfd_pair(ping, pong, Some(sets));
+    let _ = (sys::close(sets[0]), sys::close(sets[1]));
+    result
+}
+
+/// A level-triggered epoll set with one descriptor in it.
+fn new_set(fd: i32) -> Result<i32> {
     let event = epoll_event {
         events: EPOLLIN,
         data: 0,
     };
     // SAFETY: the event is readable and written nowhere.
-    let set = unsafe {
+    unsafe {
         let set = check(rt::syscall1(__NR_epoll_create1 as usize, 0))?;
         let event = &raw const event as usize;
         check(rt::syscall4(
             __NR_epoll_ctl as usize,
             set,
             EPOLL_CTL_ADD as usize,
-            pong as usize,
+            fd as usize,
             event,
         ))?;
-        set
-    };
-    let wait = |_| {
-        let mut event = epoll_event { events: 0, data: 0 };
-        let event = &raw mut event as usize;
-        // SAFETY: there is room for one event; no time limit and no mask.
-        check(unsafe { rt::syscall6(__NR_epoll_pwait as usize, set, event, 1, usize::MAX, 0, 8) })
-            .map(|_| ())
-    };
-    let result = eventfd_pair(wait, ping, pong);
-    sys::close(set as i32)?;
-    result
+        Ok(set as i32)
+    }
+}
+
+fn wait_in(set: i32) -> Result<()> {
+    let mut event = epoll_event { events: 0, data: 0 };
+    let event = &raw mut event as usize;
+    // SAFETY: there is room for one event; no time limit and no mask.
+    check(unsafe {
+        rt::syscall6(
+            __NR_epoll_pwait as usize,
+            set as usize,
+            event,
+            1,
+            usize::MAX,
+            0,
+            8,
+        )
+    })
+    .map(|_| ())
 }

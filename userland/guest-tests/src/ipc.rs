@@ -1,0 +1,105 @@
+//! Pipes and futexes.
+
+use core::sync::atomic::AtomicU32;
+
+use rt::raw::errno::{EFAULT, EPIPE};
+use rt::raw::general::*;
+use rt::signal;
+use rt::sys::{self, Errno};
+
+use crate::{Outcome, check, tests};
+
+tests! {
+    a_pipe_gives_the_end_when_no_writer_is_left,
+    a_pipe_without_readers_is_sigpipe_and_epipe,
+    a_full_nonblocking_pipe_is_eagain,
+    poll_sees_a_pipe_become_readable,
+    reading_into_nowhere_is_efault_and_loses_nothing,
+    futex_wait_on_another_value_is_eagain,
+    futex_wake_without_waiters_wakes_none,
+}
+
+fn a_pipe_gives_the_end_when_no_writer_is_left() -> Outcome {
+    let pipe = sys::pipe(0)?;
+    sys::write_all(pipe[1], b"abc")?;
+    sys::close(pipe[1])?;
+    let mut buffer = [0u8; 8];
+    check!(sys::read(pipe[0], &mut buffer)? == 3);
+    check!(&buffer[..3] == b"abc");
+    check!(sys::read(pipe[0], &mut buffer)? == 0);
+    Ok(())
+}
+
+fn a_pipe_without_readers_is_sigpipe_and_epipe() -> Outcome {
+    let pipe = sys::pipe(0)?;
+    sys::close(pipe[0])?;
+    let child = match sys::fork()? {
+        0 => {
+            let _ = sys::write(pipe[1], b"x");
+            sys::exit_group(0)
+        }
+        child => child,
+    };
+    check!(sys::wait4(child, 0)? == (child, SIGPIPE as i32));
+    signal::mask(SIG_BLOCK, signal::bit(SIGPIPE))?;
+    check!(sys::write(pipe[1], b"x") == Err(Errno(EPIPE)));
+    Ok(())
+}
+
+fn a_full_nonblocking_pipe_is_eagain() -> Outcome {
+    let pipe = sys::pipe(O_NONBLOCK)?;
+    let mut total = 0;
+    let last = loop {
+        match sys::write(pipe[1], &[0u8; 4096]) {
+            Ok(count) => total += count,
+            Err(error) => break error,
+        }
+    };
+    check!(last == Errno::AGAIN);
+    check!(total == 65536);
+    Ok(())
+}
+
+fn poll_sees_a_pipe_become_readable() -> Outcome {
+    let pipe = sys::pipe(0)?;
+    let mut wait = [pollfd {
+        fd: pipe[0],
+        events: POLLIN as i16,
+        revents: 0,
+    }];
+    check!(sys::poll(&mut wait, 0)? == 0);
+    let child = match sys::fork()? {
+        0 => {
+            sys::sleep_ms(30);
+            let _ = sys::write(pipe[1], b"x");
+            sys::exit_group(0)
+        }
+        child => child,
+    };
+    check!(sys::poll(&mut wait, 5000)? == 1);
+    check!(wait[0].revents == POLLIN as i16);
+    sys::wait4(child, 0)?;
+    Ok(())
+}
+
+fn reading_into_nowhere_is_efault_and_loses_nothing() -> Outcome {
+    let pipe = sys::pipe(0)?;
+    sys::write_all(pipe[1], b"kept")?;
+    // SAFETY: the kernel refuses the address; nothing is written.
+    let result = sys::check(unsafe { rt::syscall3(__NR_read as usize, pipe[0] as usize, 8, 4) });
+    check!(result == Err(Errno(EFAULT)));
+    let mut buffer = [0u8; 8];
+    check!(sys::read(pipe[0], &mut buffer)? == 4);
+    check!(&buffer[..4] == b"kept");
+    Ok(())
+}
+
+fn futex_wait_on_another_value_is_eagain() -> Outcome {
+    check!(sys::futex_wait(&AtomicU32::new(1), 0, FUTEX_PRIVATE_FLAG) == Err(Errno::AGAIN));
+    Ok(())
+}
+
+fn futex_wake_without_waiters_wakes_none() -> Outcome {
+    check!(sys::futex_wake(&AtomicU32::new(1), 1, FUTEX_PRIVATE_FLAG) == Ok(0));
+    Ok(())
+}
