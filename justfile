@@ -50,6 +50,40 @@ image arch: setup
 initramfs arch name=recipe: setup
     @{{harness}} initramfs "$1" "$2"
 
+# compare costs with Debian's stock kernel: just bench [x86_64|aarch64] [ROW...] [peer] [fresh=1] [record=1]
+[no-exit-message]
+bench *what: setup
+    @{{harness}} bench "$@"
+
+# run everything that tests something
+test: lint test-host (test-guest "x86_64") (test-guest "aarch64")
+
+# run the tests of the development machine
+test-host: setup
+    cargo test --quiet --locked --workspace
+
+# run the conformance tests in the guest: just test-guest x86_64 [1,4]
+[no-exit-message]
+test-guest arch cpus="1,4": setup
+    @{{harness}} test-guest "$1" "$2"
+
+# run the conformance tests on Debian's stock kernel, which is the reference
+[no-exit-message]
+test-peer arch="x86_64" cpus="1,4": setup
+    @POLLUX_KERNEL=peer {{harness}} test-guest "$1" "$2"
+
+# check form and lints, for this machine and both targets
+lint: setup
+    cargo fmt --all --check
+    cd userland && cargo fmt --all --check
+    cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+    @{{harness}} lint-guest
+
+# boot under a debugger: gdb attached, symbols loaded
+[no-exit-message]
+debug arch="x86_64": setup
+    @tests/debug.sh "$1" {{harness}}
+
 # remove everything that was made
 clean:
     cargo clean --quiet

@@ -85,6 +85,34 @@ impl Toolchain {
         Ok(out().join(arch.target()).join("release/pollux"))
     }
 
+    /// clippy on the kernel.
+    pub fn lint_kernel(&self, arch: Arch) -> Command {
+        let mut command = self.cargo(arch, "clippy");
+        command.current_dir(root()).args([
+            "--release",
+            "--quiet",
+            "--package",
+            "pollux",
+            "--target-dir",
+        ]);
+        command.arg(out()).args(["--", "-D", "warnings"]);
+        command
+    }
+
+    /// clippy on the guest programs.
+    pub fn lint_programs(&self, arch: Arch) -> Command {
+        let mut command = self.userland(arch, "clippy");
+        command.args([
+            "--release",
+            "--quiet",
+            "--workspace",
+            "--",
+            "-D",
+            "warnings",
+        ]);
+        command
+    }
+
     /// A cargo command in the workspace of the guest programs.
     pub fn userland(&self, arch: Arch, verb: &str) -> Command {
         let mut command = self.cargo(arch, verb);

@@ -17,6 +17,8 @@ harness image ARCH                  build the kernel; print the path of what QEM
 harness initramfs ARCH RECIPE       build a root file system; print the path of the archive
 harness prepare                     fetch and build what all other commands need, for both architectures
 harness bench [ARCH|ROW|peer|fresh=1|record=1]...   compare with Debian's stock kernel
+harness test-guest ARCH CPUS        run the conformance tests with each number of CPUs (1,4)
+harness lint-guest                  clippy for the kernel and the guest programs
 harness qemu ARCH [COMMAND...]      boot; a shell, or one command
 environment: POLLUX_SMP POLLUX_MEM POLLUX_APPEND POLLUX_LIMIT POLLUX_RECIPE POLLUX_ACCEL=tcg
              POLLUX_KERNEL=peer|PATH POLLUX_APT_SOURCES";
@@ -48,6 +50,8 @@ fn dispatch(arguments: &[String]) -> Result<i32> {
         }
         ["prepare"] => prepare(),
         ["bench", ref words @ ..] => bench::bench(&bench_request(words)?),
+        ["test-guest", arch, cpus] => test_guest(Arch::parse(arch)?, cpus),
+        ["lint-guest"] => lint_guest(),
         ["qemu", arch, ..] => qemu(Arch::parse(arch)?, &arguments[2..]),
         _ => {
             eprintln!("{USAGE}");
@@ -85,6 +89,57 @@ fn bench_request(words: &[&str]) -> Result<Request> {
         }
     }
     Ok(request)
+}
+
+/// Runs the conformance tests with each of some numbers of CPUs (`1,4`).
+fn test_guest(arch: Arch, cpus: &str) -> Result<i32> {
+    let kernel = image::chosen(arch)?;
+    let root = root(arch, "busybox")?;
+    let mut config = Config::from_environment(arch)?;
+    config.accelerator = accel::find(arch, &kernel, &root)?;
+    let initrd = out().join(format!("test-{}-{}.cpio", arch.name(), std::process::id()));
+    std::fs::write(&initrd, run::initramfs(root, &["guest-tests".to_string()])?)?;
+    let mut worst = 0;
+    for cpus in cpus.split(',') {
+        config.cpus = cpus.parse().context("a number of CPUs")?;
+        println!(
+            "guest tests: {} on {}, {cpus} CPUs",
+            kernel.name,
+            arch.name()
+        );
+        let streams = Streams {
+            log: Box::new(std::io::sink()),
+            stdin: None,
+            ..Streams::inherit()
+        };
+        let status = run::run(
+            &config,
+            &kernel,
+            &initrd,
+            limit()?.unwrap_or(DEFAULT_LIMIT),
+            streams,
+        )?;
+        worst = worst.max(status);
+    }
+    let _ = std::fs::remove_file(&initrd);
+    Ok(worst)
+}
+
+/// Checks form and lints of everything that is built for the bare-metal targets.
+fn lint_guest() -> Result<i32> {
+    let toolchain = Toolchain::load()?;
+    for arch in Arch::ALL {
+        for mut command in [toolchain.lint_kernel(arch), toolchain.lint_programs(arch)] {
+            if !command
+                .status()
+                .with_context(|| format!("{command:?}"))?
+                .success()
+            {
+                return Ok(1);
+            }
+        }
+    }
+    Ok(0)
 }
 
 fn qemu(arch: Arch, command: &[String]) -> Result<i32> {
