@@ -112,3 +112,44 @@ impl Sorted {
         area
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Flags;
+    use super::*;
+    use alloc::collections::BTreeSet;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn runs_are_an_ordered_set(ops in prop::collection::vec((0usize..500, 0u8..5), 1..1500)) {
+            let (mut sorted, mut model) = (Sorted::new(), BTreeSet::new());
+            for (start, op) in ops {
+                let found = sorted.upto(start);
+                prop_assert_eq!(found.map(|pos| sorted.get(pos).start), model.range(..=start).next_back().copied());
+                let above = sorted.from(start);
+                prop_assert_eq!(above.map(|pos| sorted.get(pos).start), model.range(start..).next().copied());
+                if let Some(pos) = above {
+                    let before = sorted.prev(pos).map(|pos| sorted.get(pos).start);
+                    prop_assert_eq!(before, model.range(..start).next_back().copied());
+                }
+                let here = found.filter(|pos| sorted.get(*pos).start == start);
+                match here {
+                    Some(pos) if op == 0 => {
+                        sorted.remove(pos);
+                        model.remove(&start);
+                    }
+                    None if op > 0 => {
+                        sorted.insert_after(found, Area { start, end: start + 1, flags: Flags::READ, backing: None });
+                        model.insert(start);
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(sorted.len(), model.len());
+            }
+            prop_assert!(sorted.iter().map(|area| area.start).eq(model.iter().copied()));
+            prop_assert!(sorted.iter().rev().map(|area| area.start).eq(model.iter().rev().copied()));
+        }
+    }
+}
