@@ -224,8 +224,8 @@ impl Dentry {
     }
 
     /// rename(2): moves `child`, the entry `name`, to `to_name` in `to`; `target` is what that name leads to now.
-    /// EINVAL (into itself), ENOTEMPTY (the target is above), EEXIST, EBUSY, ENOENT (somebody else was faster),
-    /// and what [`Inode::rename`] gives.
+    /// EINVAL (into itself), ENOTEMPTY (the target is above), EEXIST, EBUSY, ENOENT (`child` is no longer there),
+    /// ESTALE (`target` is no longer what `to_name` leads to: look again), and what [`Inode::rename`] gives.
     pub fn rename(
         self: &Arc<Dentry>,
         name: &[u8],
@@ -244,11 +244,17 @@ impl Dentry {
         {
             return Err(if mode == RenameMode::Exchange { Errno::EINVAL } else { Errno::ENOTEMPTY }.into());
         }
-        let same = Arc::ptr_eq(self, to);
         let (mut from_children, mut to_children) = lock_two(self, to);
         let dead = from_children.dead || to_children.as_ref().is_some_and(|c| c.dead);
-        if dead || !child.is_at(self, name) || target.is_some_and(|t| !t.is_at(to, to_name)) {
+        if dead || !child.is_at(self, name) {
             return Err(Errno::ENOENT.into());
+        }
+        let changed = match target {
+            Some(target) => !target.is_at(to, to_name),
+            None => to_children.as_ref().unwrap_or(&from_children).map.contains_key(to_name) && to.inode.cacheable(),
+        };
+        if changed {
+            return Err(Errno::ESTALE.into());
         }
         if child.is_mountpoint() || target.is_some_and(|t| t.is_mountpoint()) {
             return Err(Errno::EBUSY.into());
@@ -285,7 +291,6 @@ impl Dentry {
             }
             _ => {}
         }
-        let _ = same;
         drop(rename);
         drop(dropped);
         Ok(())

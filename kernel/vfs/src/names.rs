@@ -115,6 +115,16 @@ pub fn rmdir(walk: &Walk, path: &[u8]) -> Result<()> {
 
 /// rename(2), renameat2(2): the last component of `old` becomes that of `new`.
 pub fn rename(from: &Walk, old: &[u8], to: &Walk, new: &[u8], mode: RenameMode) -> Result<()> {
+    loop {
+        // ESTALE: somebody else changed what `new` leads to in between, which is then progress of theirs.
+        match rename_once(from, old, to, new, mode) {
+            Err(Error::Errno(Errno::ESTALE)) => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+fn rename_once(from: &Walk, old: &[u8], to: &Walk, new: &[u8], mode: RenameMode) -> Result<()> {
     let caller = from.caller;
     let old = from.parent(old)?;
     let new = to.parent(new)?;
