@@ -147,35 +147,39 @@ extern "C" fn yield_and_count(_: usize) -> i32 {
         let _ = sys::futex_wait(&GATE, 0, FUTEX_PRIVATE_FLAG);
     }
     while !STOP.load(Ordering::Relaxed) {
-        SWITCHES.fetch_add(1, Ordering::Relaxed);
+        let switch = SWITCHES.fetch_add(1, Ordering::Relaxed);
+        if switch == BEGIN.load(Ordering::Relaxed) {
+            BEGAN_NS.store(sys::clock_ns(CLOCK_MONOTONIC), Ordering::Relaxed);
+        } else if switch == END.load(Ordering::Relaxed) {
+            ENDED_NS.store(sys::clock_ns(CLOCK_MONOTONIC), Ordering::Relaxed);
+            STOP.store(true, Ordering::Relaxed);
+        }
         sys::sched_yield();
     }
     0
 }
 
-/// The cost of one switch among `threads` that all yield in turn, this one among them.
+/// The switches at which timing begins and ends, and when that was. Whoever makes those switches reads the clock: with
+/// many threads, a fair scheduler may not let the first one run for a long while.
+static BEGIN: AtomicU64 = AtomicU64::new(0);
+static END: AtomicU64 = AtomicU64::new(0);
+static BEGAN_NS: AtomicU64 = AtomicU64::new(0);
+static ENDED_NS: AtomicU64 = AtomicU64::new(0);
+
+/// The cost of one switch among `threads` that all yield in turn.
 fn switch_among(threads: usize) -> Result<u64> {
+    let begin = 2 * threads as u64;
+    let end = begin + (4 * threads as u64).max(20_000);
+    SWITCHES.store(0, Ordering::Relaxed);
+    BEGIN.store(begin, Ordering::Relaxed);
+    END.store(end, Ordering::Relaxed);
     GATE.store(0, Ordering::Relaxed);
-    let crowd = Crowd::start(threads - 1, yield_and_count)?;
+    let crowd = Crowd::start(threads, yield_and_count)?;
     GATE.store(1, Ordering::Relaxed);
     sys::futex_wake(&GATE, threads as u32, FUTEX_PRIVATE_FLAG)?;
-    // Enough rounds that a round's start and end do not count.
-    let rounds = (200_000 / threads).max(8);
-    let measured = |rounds: usize| {
-        let before = SWITCHES.load(Ordering::Relaxed);
-        let elapsed = time(|| {
-            for _ in 0..rounds {
-                SWITCHES.fetch_add(1, Ordering::Relaxed);
-                sys::sched_yield();
-            }
-            Ok(())
-        })?;
-        Ok(elapsed / (SWITCHES.load(Ordering::Relaxed) - before).max(1))
-    };
-    let result = measured(2).and_then(|_| measured(rounds));
-    crowd.stop();
-    crowd.finish(threads - 1)?;
-    result
+    crowd.finish(threads)?;
+    let elapsed = ENDED_NS.load(Ordering::Relaxed) - BEGAN_NS.load(Ordering::Relaxed);
+    Ok(elapsed / (end - begin))
 }
 
 pub fn switch_2() -> Result<u64> {
