@@ -18,6 +18,8 @@ const CONNECT_LIMIT: u64 = 127_000_000_000;
 const ACCEPT_LIMIT: u64 = 63_000_000_000;
 /// How long nobody's half-closed connection waits for its peer (tcp_fin_timeout).
 const ORPHAN_LIMIT: u64 = 60_000_000_000;
+/// The shortest wait that the timer is armed for.
+const SHORTEST_WAIT: u64 = 1_000_000;
 /// How long a partial segment is held back (TCP_CORK).
 const CORK_LIMIT: u64 = 200_000_000;
 
@@ -43,7 +45,8 @@ impl Conn {
     fn arm_at(&self, core: &mut Core, at: u64, now: u64) {
         // What is armed for a little earlier will do.
         if at < core.armed {
-            core.armed = at.max(now);
+            // Never for the present: what cannot be done now is tried again, and not in a circle.
+            core.armed = at.max(now + SHORTEST_WAIT);
             self.timer.arm(core.armed);
         }
     }
@@ -88,11 +91,13 @@ impl Conn {
                     self.fail(core, Errno::ETIMEDOUT, work);
                     return u64::MAX;
                 }
+                let interval = self.shared.tcp.keep_interval();
+                if core.probes == 0 {
+                    // smoltcp sends a probe as soon as it is told to keep alive, and then after each interval.
+                    core.socket().set_keep_alive(Some(Duration::from_micros(interval / 1000)));
+                }
                 core.probes += 1;
-                core.next_probe = now + self.shared.tcp.keep_interval();
-                // smoltcp sends a probe as soon as it is told to keep alive.
-                core.socket().set_keep_alive(None);
-                core.socket().set_keep_alive(Some(Duration::from_secs(1 << 20)));
+                core.next_probe = now + interval;
                 core.pump(work, &self.shared);
             }
             next = next.min(self.keep_alive_deadline(core));

@@ -314,6 +314,10 @@ impl Core {
             self.unacknowledged += payload;
             self.ack_due = self.ack_due.min(work.now + ACK_DELAY);
         }
+        if self.orphan && self.readable() > 0 {
+            // Nobody will read it, and the sender must know.
+            self.abort();
+        }
         self.spill(shared);
         let steady = quiet && self.state() == State::Established && self.send.is_empty();
         let patient = self.interactive && self.unacknowledged < ACK_BYTES;
@@ -347,8 +351,13 @@ impl Core {
             let before = self.unsent;
             self.flush(port, work, shared);
             let more = self.unsent > 0 && self.unsent < before || !self.send.is_empty() && self.corked_since == 0;
-            let steady = matches!(self.state(), State::Established | State::CloseWait);
-            if polled == PollResult::None || steady && !more {
+            if polled == PollResult::None {
+                // What came needed no acknowledgement after all (a probe, a repetition).
+                self.unacknowledged = 0;
+                self.ack_due = u64::MAX;
+                return;
+            }
+            if matches!(self.state(), State::Established | State::CloseWait) && !more {
                 return;
             }
         }
