@@ -297,7 +297,7 @@ impl Core {
 
     /// Takes what one segment brings.
     pub fn arrive(&mut self, packet: &[u8], headers: &Headers, work: &mut Work, shared: &Shared) {
-        let quiet = self.peek_socket().send_queue() == 0 && self.state() == State::Established;
+        let before = self.state();
         let payload = headers.end - headers.payload;
         let mut port = Port { incoming: Some(packet), slots: Slots { spare: work.buffer(), out: None } };
         if port.slots.spare.is_none() {
@@ -319,7 +319,8 @@ impl Core {
             self.abort();
         }
         self.spill(shared);
-        let steady = quiet && self.state() == State::Established && self.send.is_empty();
+        // With all that was sent acknowledged there is nothing to send but an acknowledgement.
+        let steady = before == State::Established && self.state() == before && self.outstanding() == 0;
         let patient = self.interactive && self.unacknowledged < ACK_BYTES;
         if !steady || payload > 0 && !patient {
             self.pump(work, shared);
