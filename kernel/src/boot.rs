@@ -22,6 +22,7 @@ pub type First = fn(Current, Vec<Vec<u8>>, CommandLine) -> Task;
 pub fn boot(info: &'static BootInfo, first: First) -> ! {
     memory::init(info);
     log::init();
+    crate::cmdline::keep(info.command_line);
     let line = CommandLine::parse(info.command_line);
     configure(&line);
     ::log::info!("Pollux {} on {} CPUs, {} MiB", env!("CARGO_PKG_VERSION"), info.cpus, info.ram_bytes >> 20);

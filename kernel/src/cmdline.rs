@@ -1,6 +1,8 @@
 //! The kernel command line (bootparam(7)): what the kernel takes for itself, and what it hands to the first program.
 
 use alloc::vec::Vec;
+use base::rank;
+use executor::spin::SpinLock;
 
 /// The command line, taken apart.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -21,6 +23,19 @@ pub struct CommandLine {
     pub arguments: Vec<Vec<u8>>,
     /// Environment of the first program: unknown words with a `=`.
     pub environment: Vec<Vec<u8>>,
+}
+
+/// The line as the loader gave it.
+static GIVEN: SpinLock<&'static [u8]> = SpinLock::new(rank::PROC_FILES, b"");
+
+/// Keeps the line as the loader gave it, for /proc/cmdline.
+pub fn keep(line: &'static [u8]) {
+    *GIVEN.lock() = line;
+}
+
+/// What [`keep`] was told.
+pub fn given() -> &'static [u8] {
+    *GIVEN.lock()
 }
 
 /// Parameters of Linux that say something about hardware or policies which do not exist here, as a loader that

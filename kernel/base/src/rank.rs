@@ -36,6 +36,10 @@ ranks! {
     FUTEX = 44, "futex";
     /// Where a thread's futex wait was moved to, under FUTEX.
     FUTEX_MOVED = 46, "moved futex";
+    /// The text of an open file of /proc; nothing is taken under it.
+    PROC_TEXT = 18, "text of a proc file";
+    /// What other layers added to /proc.
+    PROC_FILES = 131, "files added to /proc";
     /// What terminals and devices there are.
     DEVICES = 132, "device table";
     /// The random number generator.

@@ -131,21 +131,28 @@ pub fn find_thread(number: u32) -> Option<Arc<Thread>> {
 }
 
 /// All processes with an id of at least `from`, at most `max` of them, in ascending order: for
-/// listings, which must not hold the table for long.
-pub fn processes_from(from: u32, max: usize) -> Vec<Arc<Process>> {
-    let mut pids = Vec::new();
-    {
-        let table = TABLE.lock();
-        for (_, pid) in table.pids.range(from..) {
-            if pids.len() >= 4 * max {
-                break;
+/// listings, which must not hold the table for long. None only if there are no more.
+pub fn processes_from(mut from: u32, max: usize) -> Vec<Arc<Process>> {
+    loop {
+        let mut pids = Vec::new();
+        {
+            let table = TABLE.lock();
+            for (_, pid) in table.pids.range(from..) {
+                if pids.len() >= 4 * max {
+                    break;
+                }
+                pids.extend(pid.upgrade());
             }
-            pids.extend(pid.upgrade());
+        }
+        let Some(last) = pids.last() else { return Vec::new() };
+        from = last.number() + 1;
+        let mut found: Vec<_> = pids.iter().filter_map(|pid| pid.process()).collect();
+        found.truncate(max);
+        // Numbers of threads alone say nothing about what follows them.
+        if !found.is_empty() {
+            return found;
         }
     }
-    let mut found: Vec<_> = pids.iter().filter_map(|pid| pid.process()).collect();
-    found.truncate(max);
-    found
 }
 
 /// The number handed out last (`/proc/loadavg`).

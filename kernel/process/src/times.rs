@@ -1,6 +1,8 @@
 //! What threads and processes have used (times(2), getrusage(2)).
 
-use base::rank;
+use arch::MAX_CPUS;
+use base::percpu::Padded;
+use base::{PerCpu, rank};
 use base::time::{NANOS_PER_SEC, USER_HZ};
 use core::sync::atomic::{AtomicU64, Ordering};
 use executor::spin::SpinLock;
@@ -60,7 +62,20 @@ fn bump(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }
 
+/// What each CPU has spent in programs, in nanoseconds. Written by that CPU only.
+static USER: PerCpu<AtomicU64> = PerCpu::new([const { Padded(AtomicU64::new(0)) }; MAX_CPUS]);
+
+/// How long CPU `cpu` has been in programs since boot, in nanoseconds.
+pub fn user_of(cpu: usize) -> u64 {
+    USER.of(cpu).load(Ordering::Relaxed)
+}
+
 impl ThreadTimes {
+    /// When the thread was made, in nanoseconds since boot.
+    pub fn started(&self) -> u64 {
+        self.started.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn new() -> ThreadTimes {
         ThreadTimes { started: AtomicU64::new(arch::time::now()), ..ThreadTimes::default() }
     }
@@ -69,6 +84,7 @@ impl ThreadTimes {
     #[inline]
     pub fn add_user(&self, nanos: u64) {
         bump(&self.user, nanos);
+        bump(USER.this(), nanos);
     }
 
     /// `nanos` were spent in the kernel.
@@ -110,6 +126,8 @@ impl ThreadTimes {
 
 /// What the exited threads and the reaped children of a process have used.
 pub struct ProcessTimes {
+    /// When the process was made, in nanoseconds since boot.
+    pub started: u64,
     exited: SpinLock<Usage>,
     children: SpinLock<Usage>,
 }
@@ -117,6 +135,7 @@ pub struct ProcessTimes {
 impl ProcessTimes {
     pub(crate) fn new() -> ProcessTimes {
         ProcessTimes {
+            started: arch::time::now(),
             exited: SpinLock::new(rank::THREAD, Usage::default()),
             children: SpinLock::new(rank::THREAD, Usage::default()),
         }

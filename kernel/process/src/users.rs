@@ -8,6 +8,7 @@ use executor::spin::SpinLock;
 
 static USERS: SpinLock<BTreeMap<u32, u64>> = SpinLock::new(rank::USERS, BTreeMap::new());
 static TOTAL: AtomicU64 = AtomicU64::new(0);
+static CREATED: AtomicU64 = AtomicU64::new(0);
 static THREADS_MAX: AtomicU64 = AtomicU64::new(20);
 
 /// One thread counted for one user; dropping it counts it out.
@@ -26,6 +27,7 @@ pub fn charge(cred: &Arc<Credentials>, limit: u64) -> Result<Charge, Errno> {
     }
     *count += 1;
     TOTAL.fetch_add(1, Ordering::Relaxed);
+    CREATED.fetch_add(1, Ordering::Relaxed);
     Ok(Charge(cred.uid))
 }
 
@@ -45,6 +47,11 @@ impl Drop for Charge {
 /// Threads that exist.
 pub fn threads() -> u64 {
     TOTAL.load(Ordering::Relaxed)
+}
+
+/// Threads that were ever made, as far as they got (`processes` in /proc/stat).
+pub fn created() -> u64 {
+    CREATED.load(Ordering::Relaxed)
 }
 
 /// `kernel.threads-max`.

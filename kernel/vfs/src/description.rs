@@ -49,6 +49,7 @@ pub struct Description {
     /// Access mode and status flags.
     flags: AtomicU32,
     seekable: bool,
+    prepares: bool,
     position: SpinLock<u64>,
     owner: SpinLock<Owner>,
     /// Whether it may own file locks.
@@ -90,6 +91,7 @@ impl Description {
         let kept = flags.access_mode() | (flags & OpenFlags::KEPT).bits();
         Arc::new(Description {
             seekable: file.seekable(),
+            prepares: file.prepares(),
             file,
             location,
             flags: AtomicU32::new(kept),
@@ -192,6 +194,9 @@ impl Description {
         if !self.seekable {
             return self.file.read(caller, 0, dst);
         }
+        if self.prepares {
+            self.file.prepare(caller, self.position())?;
+        }
         let mut position = self.position.lock();
         let n = self.file.read(caller, *position, dst)?;
         *position += n as u64;
@@ -225,6 +230,9 @@ impl Description {
             return Err(Errno::ESPIPE.into());
         }
         self.check_readable()?;
+        if self.prepares {
+            self.file.prepare(caller, offset)?;
+        }
         let n = self.file.read(caller, offset, dst)?;
         self.accessed();
         Ok(n)

@@ -96,6 +96,17 @@ pub trait File: Send + Sync {
         None
     }
 
+    /// Whether reads at a position are announced by [`File::prepare`]. Never changes.
+    fn prepares(&self) -> bool {
+        false
+    }
+
+    /// A read at `pos` is about to come. Files that make their content up do it here, where no lock is held: making it may look
+    /// at other open files, and take any lock. [`Error::WouldBlock`] as for the read itself.
+    fn prepare(&self, _caller: &Caller, _pos: u64) -> Result<()> {
+        Ok(())
+    }
+
     /// Whether the file has a position (lseek works, pread and pwrite are allowed). Never changes.
     fn seekable(&self) -> bool {
         false

@@ -11,8 +11,9 @@ pub const EPOLL_NESTING: Rank = Rank::new(98, "epoll nesting");
 pub const FD_TABLE: Rank = Rank::new(100, "descriptor table");
 /// A process's root and current directory.
 pub const FS_CONTEXT: Rank = Rank::new(102, "root and current directory");
-/// The position of an open file description; held across the read or write that moves it.
-pub const POSITION: Rank = Rank::new(104, "file position");
+/// The position of an open file description; held across the read, write or listing that moves it, so outside of all that
+/// these may look at (a listing of /proc asks the process layer).
+pub const POSITION: Rank = Rank::new(16, "file position");
 /// Serialises renames between directories.
 pub const RENAME: Rank = Rank::new(106, "rename");
 /// The cached names of a directory; held across the change of the directory itself.

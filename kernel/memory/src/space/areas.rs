@@ -6,7 +6,7 @@ use super::sorted::{Pos, Sorted};
 use base::Errno;
 
 /// The most areas that a space may have (vm.max_map_count).
-pub(super) const MAX_AREAS: usize = 65_530;
+pub const MAX_AREAS: usize = 65_530;
 
 /// How many areas are looked at from the top before the places where room is likely are tried.
 const LOOK: usize = 64;

@@ -30,6 +30,7 @@ mod unmap;
 
 pub use advise::Advice;
 pub use area::Flags;
+pub use areas::MAX_AREAS;
 pub use fault::FaultError;
 pub use info::{AreaInfo, AreaUsage, Totals};
 pub use map::{MapRequest, Place};

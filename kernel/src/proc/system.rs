@@ -1,0 +1,161 @@
+//! Files about the system as a whole.
+
+use super::table::{Owner, Subject};
+use super::text::{Buffer, Shown};
+use crate::{cpu, load, names};
+use arch::addr::PAGE_SIZE;
+use base::Result;
+use base::time::{NANOS_PER_SEC, USER_HZ};
+use core::fmt::Write;
+use memory::frames;
+use process::{pid, times, users};
+use vfs::Caller;
+
+/// The system, as the subject of files.
+#[derive(Clone, Copy)]
+pub struct System;
+
+impl Subject for System {
+    fn owner(&self) -> Result<Owner> {
+        Ok(Owner { uid: 0, gid: 0, time: super::boot_time() })
+    }
+
+    fn may_inspect(&self, _: &Caller) -> bool {
+        true
+    }
+
+    fn opened_by(&self, _: &Caller) -> System {
+        System
+    }
+}
+
+/// proc_cmdline(5).
+pub fn command_line(_: &System, out: &mut Buffer) -> Shown {
+    out.push(crate::cmdline::given())?;
+    Ok(out.write_char('\n')?)
+}
+
+/// proc_cpuinfo(5).
+pub fn cpuinfo(_: &System, out: &mut Buffer) -> Shown {
+    for cpu in 0..cpu::count() {
+        arch::cpu::describe(cpu, out)?;
+    }
+    Ok(())
+}
+
+/// proc_filesystems(5): the kinds that there are; none needs a device.
+pub fn filesystems(_: &System, out: &mut Buffer) -> Shown {
+    for name in ["rootfs", "tmpfs", "devtmpfs", "devpts", "proc"] {
+        writeln!(out, "nodev\t{name}")?;
+    }
+    Ok(())
+}
+
+/// proc_loadavg(5).
+pub fn loadavg(_: &System, out: &mut Buffer) -> Shown {
+    for average in load::averages() {
+        let (whole, part) = (average >> load::SHIFT, average & ((1 << load::SHIFT) - 1));
+        write!(out, "{whole}.{:02} ", (part * 100) >> load::SHIFT)?;
+    }
+    let last = pid::last_number();
+    Ok(writeln!(out, "{}/{} {last}", executor::runnable(), users::threads())?)
+}
+
+/// proc_meminfo(5). There is no swap, and nothing can be taken back from files, which have no other place.
+pub fn meminfo(_: &System, out: &mut Buffer) -> Shown {
+    let stats = frames::stats();
+    let lines = [
+        ("MemTotal", stats.total),
+        ("MemFree", stats.free),
+        ("MemAvailable", stats.free.saturating_sub(stats.reserve)),
+        ("Buffers", 0),
+        ("Cached", stats.file),
+        ("SwapCached", 0),
+        ("SwapTotal", 0),
+        ("SwapFree", 0),
+        ("AnonPages", stats.anonymous),
+        ("Shmem", stats.file),
+        ("Slab", stats.heap),
+        ("SReclaimable", 0),
+        ("SUnreclaim", stats.heap),
+        ("PageTables", stats.tables),
+    ];
+    for (name, pages) in lines {
+        let name = Labelled(name);
+        writeln!(out, "{name}{:8} kB", pages * PAGE_SIZE / 1024)?;
+    }
+    Ok(())
+}
+
+/// A label with its colon, padded as /proc/meminfo and smaps have it.
+pub struct Labelled(pub &'static str);
+
+impl core::fmt::Display for Labelled {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}:{:2$}", self.0, "", 15usize.saturating_sub(self.0.len()))
+    }
+}
+
+const NANOS_PER_TICK: u64 = NANOS_PER_SEC / USER_HZ;
+
+/// What a CPU has done, in nanoseconds.
+#[derive(Clone, Copy, Default)]
+struct CpuTime {
+    user: u64,
+    system: u64,
+    idle: u64,
+}
+
+/// A CPU that is not halted and not in a program is in the kernel.
+fn cpu_time(cpu: usize, now: u64) -> CpuTime {
+    let (user, idle) = (times::user_of(cpu), cpu::idle_time(cpu));
+    CpuTime { user, idle, system: now.saturating_sub(user + idle) }
+}
+
+fn write_cpu(out: &mut Buffer, time: &CpuTime) -> Shown {
+    let [user, system, idle] = [time.user, time.system, time.idle].map(|nanos| nanos / NANOS_PER_TICK);
+    // user nice system idle iowait irq softirq steal guest guest_nice. Nice time is in user; no time is spent in interrupts.
+    Ok(writeln!(out, " {user} 0 {system} {idle} 0 0 0 0 0 0")?)
+}
+
+/// proc_stat(5). Interrupts and switches are not counted and have no line.
+pub fn stat(_: &System, out: &mut Buffer) -> Shown {
+    let now = crate::time::monotonic();
+    let mut all = CpuTime::default();
+    for cpu in 0..cpu::count() {
+        let time = cpu_time(cpu, now);
+        all.user += time.user;
+        all.system += time.system;
+        all.idle += time.idle;
+    }
+    out.write_str("cpu ")?;
+    write_cpu(out, &all)?;
+    for cpu in 0..cpu::count() {
+        write!(out, "cpu{cpu}")?;
+        write_cpu(out, &cpu_time(cpu, now))?;
+    }
+    writeln!(out, "btime {}", super::boot_time().sec)?;
+    writeln!(out, "processes {}", users::created())?;
+    Ok(writeln!(out, "procs_running {}", executor::runnable())?)
+}
+
+/// proc_uptime(5).
+pub fn uptime(_: &System, out: &mut Buffer) -> Shown {
+    let idle = (0..cpu::count()).map(cpu::idle_time).sum::<u64>();
+    let [up, idle] = [crate::time::monotonic(), idle].map(Hundredths);
+    Ok(writeln!(out, "{up} {idle}")?)
+}
+
+/// Nanoseconds as seconds with two digits after the point.
+struct Hundredths(u64);
+
+impl core::fmt::Display for Hundredths {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}.{:02}", self.0 / NANOS_PER_SEC, self.0 % NANOS_PER_SEC / (NANOS_PER_SEC / 100))
+    }
+}
+
+/// proc_version(5).
+pub fn version(_: &System, out: &mut Buffer) -> Shown {
+    Ok(writeln!(out, "Linux version {} {}", names::RELEASE, names::VERSION)?)
+}
