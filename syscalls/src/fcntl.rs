@@ -4,13 +4,12 @@ use crate::args::Args;
 use crate::fault;
 use crate::files::install_new;
 use crate::paths::{caller, file, opened};
-use crate::signals::signal;
 use crate::table::{Calls, slow};
 use crate::wait::Slow;
 use base::{Capability, Errno, Error, Events, Restart, Result};
 use linux_raw_sys::{general as raw, ioctl as raw_ioctl};
 use memory::user::UserPtr;
-use memory::zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use process::limits::Resource;
 use process::{Current, pid, tree};
 use vfs::description::{Owner, OwnerId};
@@ -66,8 +65,8 @@ fn fcntl(current: &mut Current, args: &Args) -> Result<usize> {
         raw::F_SETOWN_EX => set_owner(current, &file, recorded_owner(args.ptr::<[i32; 2]>(2).read()?)?),
         raw::F_GETSIG => Ok(file.owner().signal as usize),
         raw::F_SETSIG => {
-            let number = signal(args.int(2))?.map_or(0, |signal| signal.number().into());
-            file.set_owner(Owner { signal: number, ..file.owner() });
+            let signal = u32::try_from(args.int(2)).ok().filter(|signal| *signal <= 64).ok_or(Errno::EINVAL)?;
+            file.set_owner(Owner { signal, ..file.owner() });
             Ok(0)
         }
         raw::F_GETPIPE_SZ => Ok(pipe(&file)?.pipe().capacity()),

@@ -3,7 +3,10 @@
 use crate::abi;
 use crate::args::Args;
 use crate::wait::Slow;
-use crate::{creation, futex, identity, scheduling, signals, system, time};
+use crate::{
+    copying, creation, epolls, fcntl, files, futex, identity, io, mapping, mounts, names, ownership, polling,
+    scheduling, signals, sizes, stat, system, time, xattr,
+};
 use base::{Errno, Result};
 use core::sync::atomic::{AtomicU64, Ordering};
 use process::Current;
@@ -59,6 +62,19 @@ const FAMILIES: &[Calls] = &[
     system::CALLS,
     time::CALLS,
     futex::CALLS,
+    files::CALLS,
+    fcntl::CALLS,
+    io::CALLS,
+    sizes::CALLS,
+    copying::CALLS,
+    names::CALLS,
+    ownership::CALLS,
+    stat::CALLS,
+    xattr::CALLS,
+    mounts::CALLS,
+    polling::CALLS,
+    epolls::CALLS,
+    mapping::CALLS,
     abi::LEGACY,
 ];
 

@@ -24,6 +24,7 @@ pub mod process;
 mod reparent;
 mod robust;
 pub mod signal;
+pub mod signalfd;
 pub mod thread;
 pub mod times;
 pub mod tree;

@@ -4,10 +4,11 @@ use crate::args::Args;
 use crate::frame::Saved;
 use crate::table::Calls;
 use arch::addr::VirtAddr;
-use base::{Errno, Result};
+use base::{Errno, Result, Timespec};
 use memory::user::UserPtr;
 use process::Current;
 use process::signal::{Action, Disposition, SaFlags, Siginfo, Signal, SignalSet, code, info};
+use vfs::Metadata;
 
 /// What uname(2) calls the machine.
 pub const MACHINE: &str = "aarch64";
@@ -144,4 +145,26 @@ fn restore_vectors(current: &mut Current, records: usize) -> Result<()> {
         at += size as usize;
     }
     if found { Ok(()) } else { Err(Errno::EFAULT.into()) }
+}
+
+/// Bytes in `struct stat`.
+pub const STAT: usize = 128;
+
+/// `metadata` as `struct stat`.
+pub fn encode_stat(metadata: &Metadata) -> [u8; STAT] {
+    let m = metadata;
+    let mut words = [0u64; STAT / 8];
+    words[0] = m.dev.encode();
+    words[1] = m.ino;
+    words[2] = u64::from(m.st_mode()) | u64::from(m.nlink) << 32;
+    words[3] = u64::from(m.uid) | u64::from(m.gid) << 32;
+    words[4] = m.rdev.encode();
+    words[6] = m.size;
+    words[7] = m.block_size.into();
+    words[8] = m.blocks;
+    for (i, Timespec { sec, nsec }) in [m.atime, m.mtime, m.ctime].into_iter().enumerate() {
+        words[9 + 2 * i] = sec as u64;
+        words[10 + 2 * i] = nsec as u64;
+    }
+    super::words_to_bytes(&words)
 }

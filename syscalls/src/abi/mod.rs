@@ -14,3 +14,13 @@ mod imp;
 mod imp;
 
 pub use imp::*;
+
+/// The bytes of a structure that is all words.
+fn words_to_bytes<const WORDS: usize, const BYTES: usize>(words: &[u64; WORDS]) -> [u8; BYTES] {
+    const { assert!(WORDS * 8 == BYTES) };
+    let mut bytes = [0; BYTES];
+    for (to, from) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+        *to = from.to_ne_bytes();
+    }
+    bytes
+}

@@ -3,7 +3,11 @@
 #[path = "legacy.rs"]
 mod legacy;
 
+#[path = "stat_x86_64.rs"]
+mod stat;
+
 pub use legacy::LEGACY;
+pub use stat::encode_stat;
 
 use crate::args::Args;
 use crate::frame::Saved;

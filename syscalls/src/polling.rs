@@ -1,0 +1,219 @@
+//! poll(2) and select(2).
+//!
+//! One pass over the descriptors looks at each and stores what it found. If none is ready, the half that waits
+//! registers with all of them, and makes another pass when one of them is.
+
+use crate::args::Args;
+use crate::bounds::{Bounds, Unit, bounded};
+use crate::fault;
+use crate::select;
+use crate::table::{Calls, slow};
+use crate::wait::Slow;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use base::{Errno, Error, Events, Result};
+use linux_raw_sys::general as raw;
+use memory::user::UserPtr;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use process::limits::Resource;
+use process::Current;
+use vfs::Description;
+use vfs::poll::{Watch, ready, wait_any};
+
+/// The family.
+pub const CALLS: Calls = &[
+    (raw::__NR_ppoll, slow(ppoll, Slow::Ppoll)),
+    (raw::__NR_pselect6, slow(select::pselect6, Slow::Pselect6)),
+];
+
+/// A description that is waited for.
+struct Target {
+    file: Arc<Description>,
+    interest: Events,
+}
+
+/// All of them; two are held without an allocation.
+#[derive(Default)]
+pub struct Targets {
+    few: [Option<Target>; 2],
+    many: Vec<Target>,
+}
+
+impl Targets {
+    /// Adds one. ENOMEM.
+    pub fn push(&mut self, file: Arc<Description>, interest: Events) -> Result<()> {
+        let target = Target { file, interest };
+        if let Some(place) = self.few.iter_mut().find(|place| place.is_none()) {
+            *place = Some(target);
+            return Ok(());
+        }
+        self.many.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        self.many.push(target);
+        Ok(())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Target> {
+        self.few.iter().flatten().chain(&self.many)
+    }
+
+    fn any_ready(&self, current: &Current) -> Option<()> {
+        let caller = current.caller();
+        self.iter().any(|target| !ready(&target.file, &caller, target.interest).is_empty()).then_some(())
+    }
+
+    /// Waits until one of them is ready; false when the time is up.
+    pub async fn wait(&self, current: &Current, deadline: Option<u64>) -> Result<bool> {
+        let check = || self.any_ready(current);
+        let done = if self.many.is_empty() {
+            let none = Watch { queue: None, interest: Events::empty() };
+            let watch = |i: usize| self.few[i].as_ref().map_or(none, |target| Watch::new(&target.file, target.interest));
+            let watches = [watch(0), watch(1)];
+            bounded(current, deadline, wait_any(&watches, check)).await?
+        } else {
+            let mut watches = Vec::new();
+            watches.try_reserve_exact(self.many.len() + 2).map_err(|_| Errno::ENOMEM)?;
+            watches.extend(self.iter().map(|target| Watch::new(&target.file, target.interest)));
+            bounded(current, deadline, wait_any(&watches, check)).await?
+        };
+        match done {
+            Some(result) => result.map(|()| true),
+            None => Ok(false),
+        }
+    }
+}
+
+/// `struct pollfd`.
+#[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct PollFd {
+    fd: i32,
+    events: u16,
+    revents: u16,
+}
+
+/// Where `revents` is.
+const REVENTS: usize = 6;
+
+/// Entries that are read at a time.
+const BATCH: usize = 16;
+
+/// The arguments of either call.
+pub struct Polling {
+    fds: UserPtr<PollFd>,
+    count: usize,
+    bounds: Bounds,
+}
+
+/// ppoll(2).
+pub fn decode_ppoll(args: &Args) -> Result<Polling> {
+    let bounds = Bounds::at(args, 2, Unit::Nanos)?.with_mask(args.ptr(3), args.size(4))?;
+    Ok(Polling { fds: args.ptr(0), count: args.uint(1) as usize, bounds })
+}
+
+/// poll(2).
+pub fn decode_poll(args: &Args) -> Result<Polling> {
+    Ok(Polling { fds: args.ptr(0), count: args.uint(1) as usize, bounds: Bounds::millis(args.int(2)) })
+}
+
+fn ppoll(current: &mut Current, args: &Args) -> Result<usize> {
+    start(current, decode_ppoll(args)?)
+}
+
+/// poll(2).
+pub fn poll(current: &mut Current, args: &Args) -> Result<usize> {
+    start(current, decode_poll(args)?)
+}
+
+fn start(current: &mut Current, call: Polling) -> Result<usize> {
+    if call.count as u64 > current.thread.limit(Resource::Nofile) {
+        return Err(Errno::EINVAL.into());
+    }
+    match call.pass(current)? {
+        0 if !call.bounds.is_over() => Err(Error::WouldBlock),
+        n => Ok(n),
+    }
+}
+
+impl Polling {
+    /// Hands each entry, with its number, to `each`.
+    fn entries(&self, mut each: impl FnMut(usize, &PollFd) -> Result<()>) -> Result<()> {
+        let mut batch = [PollFd::default(); BATCH];
+        for from in (0..self.count).step_by(BATCH) {
+            let n = BATCH.min(self.count - from);
+            self.fds.add(from).read_slice(&mut batch[..n])?;
+            for (i, entry) in batch[..n].iter().enumerate() {
+                each(from + i, entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at each descriptor once, stores what it is ready for, and counts those that are. To do it again after a
+    /// fault is harmless.
+    fn pass(&self, current: &Current) -> Result<usize> {
+        let caller = current.caller();
+        let mut count = 0;
+        self.entries(|i, entry| {
+            let found = match u32::try_from(entry.fd) {
+                Err(_) => Events::empty(),
+                Ok(fd) => match current.files.get(fd) {
+                    Ok(file) => ready(&file, &caller, Events::from_bits_truncate(entry.events.into())),
+                    Err(_) => Events::NVAL,
+                },
+            };
+            count += usize::from(!found.is_empty());
+            self.fds.add(i).field::<u16>(REVENTS).write(&(found.bits() as u16))?;
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    fn targets(&self, current: &Current) -> Result<Targets> {
+        let mut targets = Targets::default();
+        self.entries(|_, entry| {
+            // One that is not open is ready: the next pass reports it.
+            if let Ok(fd) = u32::try_from(entry.fd)
+                && let Ok(file) = current.files.get(fd)
+            {
+                targets.push(file, Events::from_bits_truncate(entry.events.into()))?;
+            }
+            Ok(())
+        })?;
+        Ok(targets)
+    }
+
+    async fn wait(&self, current: &Current, deadline: Option<u64>) -> Result<usize> {
+        let targets = loop {
+            match self.targets(current) {
+                Err(Error::Fault(page)) => fault::resolve(current, page).await?,
+                other => break other?,
+            }
+        };
+        let mut more = true;
+        loop {
+            match self.pass(current) {
+                Ok(0) if more => {}
+                Err(Error::Fault(page)) => {
+                    fault::resolve(current, page).await?;
+                    continue;
+                }
+                other => return other,
+            }
+            more = targets.wait(current, deadline).await?;
+        }
+    }
+}
+
+/// Waits where no descriptor was ready.
+pub async fn finish_poll(current: &mut Current, args: &Args, decode: fn(&Args) -> Result<Polling>) -> Result<usize> {
+    let call = loop {
+        match decode(args) {
+            Err(Error::Fault(page)) => fault::resolve(current, page).await?,
+            other => break other?,
+        }
+    };
+    let deadline = call.bounds.deadline();
+    call.bounds.begin(current);
+    let result = call.wait(current, deadline).await;
+    call.bounds.end(current, deadline, result).await
+}
