@@ -151,6 +151,13 @@ impl Packed {
     }
 }
 
+impl Class {
+    /// How long a task of this class may run before its equals have their turn, in ns. `None` for FIFO.
+    pub fn slice_ns(self) -> Option<u64> {
+        Some(self.pack().slice()).filter(|slice| *slice != u64::MAX)
+    }
+}
+
 const SLICE: u64 = 3_000_000;
 const RT_SLICE: u64 = 100_000_000;
 /// Buckets of virtual time between the turns of a task of nice 0.

@@ -5,18 +5,21 @@ use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 /// Turns the machine off.
 pub fn power_off() -> ! {
+    ::log::info!("reboot: Power down");
     crate::console::flush();
     arch::power::off()
 }
 
 /// Restarts the machine.
 pub fn restart() -> ! {
+    ::log::info!("reboot: Restarting system");
     crate::console::flush();
     arch::power::restart()
 }
 
 /// Stops without turning off.
 pub fn halt() -> ! {
+    ::log::info!("reboot: System halted");
     crate::console::flush();
     arch::power::halt()
 }

@@ -222,6 +222,7 @@ async fn build(parent: &mut Current, request: &Request) -> Result<Parts> {
         saved_mask: None,
         resume: None,
         transferred: 0,
+        carried: None,
         exiting: None,
         trampoline: parent.trampoline,
         vfork: None,
@@ -380,5 +381,6 @@ pub fn first(fs: Arc<FsContext>) -> Result<Current> {
         exiting: None,
         vfork: None,
         transferred: 0,
+        carried: None,
     })
 }

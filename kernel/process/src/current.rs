@@ -3,10 +3,12 @@
 
 use crate::signal::{Actions, SignalSet};
 use crate::thread::{Conditions, Thread};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use arch::addr::VirtAddr;
 use arch::user::{Context, Fpu};
 use base::Credentials;
+use core::any::Any;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::Poll;
@@ -91,6 +93,8 @@ pub struct Current {
     pub resume: Option<Resume>,
     /// Bytes that the half of a call that does not wait has moved, for the half that goes on; 0 else.
     pub transferred: usize,
+    /// What that half has taken and could not hand over, where a number of bytes does not tell it; `None` else.
+    pub carried: Option<Box<dyn Any + Send>>,
     /// Where the sigreturn trampoline that the kernel supplies lies in the address space; null where there is none.
     pub trampoline: VirtAddr,
     /// Set when the thread has asked to exit: its wait status.

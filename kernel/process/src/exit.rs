@@ -71,7 +71,8 @@ pub fn finish(current: Current, status: i32) {
     thread.charge.lock().take();
     if let Some(status) = last {
         let leads = tree::session_of(&tree, &process) == process.id();
-        if let (true, Some(hook)) = (leads, *HOOK.lock()) {
+        let hook = *HOOK.lock();
+        if let (true, Some(hook)) = (leads, hook) {
             // The hook sends signals, which takes the tree. Nobody reaps meanwhile: this is no zombie yet.
             drop(tree);
             hook.session_leader_exits(process.id());
@@ -206,7 +207,8 @@ pub(crate) fn reap(tree: &mut Tree, process: &Arc<Process>, reaper: Option<&Proc
     if let (Some(reaper), Some(zombie)) = (reaper, zombie) {
         reaper.times.child_reaped(&zombie.usage);
     }
-    if let Some(parent) = process.links(tree).parent.take() {
+    let parent = process.links(tree).parent.take();
+    if let Some(parent) = parent {
         parent.links(tree).children.remove(&process.id());
     }
     tree::leave_group(tree, process);

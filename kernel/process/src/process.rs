@@ -217,7 +217,7 @@ impl Shared {
     }
 
     /// Forgets pending signals of the process and of all threads.
-    pub(crate) fn discard(&mut self, set: SignalSet) {
+    pub fn discard(&mut self, set: SignalSet) {
         self.pending.discard(set);
         for thread in self.threads.values() {
             thread.signals.lock().discard(set);

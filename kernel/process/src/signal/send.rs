@@ -90,7 +90,7 @@ fn queue(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: Siginfo) ->
         shared.begin_group_exit(process, i32::from(signal.number()));
         return Ok(report);
     }
-    if shared.group_exit.is_some() || is_ignored(process, &shared, target, signal) {
+    if shared.group_exit.is_some() || is_ignored(&shared, target, signal) {
         return Ok(report);
     }
     let room = process.signal_queue_room(&shared);
@@ -129,8 +129,8 @@ fn prepare(process: &Process, shared: &mut Shared, signal: Signal) -> Option<sto
 
 /// Whether the signal would have no effect and need not be queued. A blocked signal is queued even if it is
 /// ignored: the action may change before it is unblocked.
-fn is_ignored(process: &Process, shared: &Shared, target: Option<&Arc<Thread>>, signal: Signal) -> bool {
-    if !process.actions().get(signal).ignores(signal) {
+fn is_ignored(shared: &Shared, target: Option<&Arc<Thread>>, signal: Signal) -> bool {
+    if !shared.actions.get(signal).ignores(signal) {
         return false;
     }
     match target {
