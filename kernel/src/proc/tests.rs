@@ -305,17 +305,32 @@ fn values_are_set_as_a_whole_or_not() {
 }
 
 #[test]
-fn an_open_directory_keeps_its_number_from_others() {
+fn a_zombie_has_a_state_and_no_memory() {
     let w = World::new();
-    let id = w.id();
-    let found = w.walk(|walk| walk.resolve(format!("/proc/{id}").as_bytes(), Follow::Yes)).unwrap();
-    let stat = w.open("/proc/self/stat", OpenFlags::empty()).unwrap();
-    let World { current, cred, _alone } = w;
-    drop(current);
-    assert!(::process::Pid::find(id).is_some());
+    let (id, fs, cred) = (w.id(), w.current.fs.clone(), Credentials::root());
+    w.map_page(0x40_0000, b"x");
+    let World { current, _alone, .. } = w;
+    let process = current.thread.process.clone();
+    ::process::exit::finish(current, 3 << 8);
     let caller = Caller::kernel(&cred);
-    assert_eq!(stat.read(&caller, &mut Dst::kernel(&mut [0; 64])), Err(Errno::ESRCH.into()));
-    drop((found, stat));
-    // The process itself is still a member of its group and session, which name its number.
-    drop(_alone);
+    let walk = Walk::new(&caller, &fs, None);
+    let request = Request { flags: OpenFlags::empty(), mode: 0, umask: 0 };
+    let read = |name: &str| -> Result<String> {
+        let file = open(&walk, format!("/proc/{id}/{name}").as_bytes(), &request)?;
+        let mut bytes = [0; 4096];
+        let n = file.read(&caller, &mut Dst::kernel(&mut bytes))?;
+        Ok(String::from_utf8(bytes[..n].to_vec()).unwrap())
+    };
+    assert!(read("stat").unwrap().starts_with(&format!("{id} (init) Z 0 {id} {id} 0 -1 ")));
+    assert!(read("stat").unwrap().ends_with(" 768\n"), "the wait status");
+    assert!(read("status").unwrap().contains("\nState:\tZ (zombie)\n"));
+    assert_eq!(read("comm").as_deref(), Ok("init\n"));
+    for name in ["maps", "smaps", "cmdline", "environ"] {
+        assert_eq!(read(name).as_deref(), Ok(""), "{name}");
+    }
+    for name in ["cwd", "root", "exe", "fd", &format!("task/{id}")] {
+        let file = read(name);
+        assert!(matches!(file, Err(Error::Errno(Errno::ENOENT | Errno::EISDIR))), "{name}: {file:?}");
+    }
+    drop((process, _alone));
 }
