@@ -2,7 +2,7 @@
 
 use crate::args::Args;
 use crate::run;
-use crate::{abi, fault};
+use crate::{abi, fault, table};
 use alloc::vec::Vec;
 use arch::addr::VirtAddr;
 use base::{Errno, Error, Result};
@@ -124,6 +124,7 @@ async fn read_strings(current: &Current, vector: VirtAddr, left: &mut usize) -> 
 
 /// Starts the first process: /dev/console as its three descriptors, then the first of the programs that can be executed.
 pub fn start_first(current: Current, programs: Vec<Vec<u8>>, line: CommandLine) -> Task {
+    kernel::proc::register("unknown_syscalls", show_unknown);
     let thread = current.thread.clone();
     let life = async move {
         let mut current = current;
@@ -132,6 +133,14 @@ pub fn start_first(current: Current, programs: Vec<Vec<u8>>, line: CommandLine) 
         run::live(current).await;
     };
     executor::spawn(process::current::Installed::new(thread, life), SchedParams::default())
+}
+
+/// /proc/pollux/unknown_syscalls: a number and how often it was called, on each line.
+fn show_unknown(out: &mut dyn core::fmt::Write) -> core::fmt::Result {
+    for (number, count) in table::unknown_calls() {
+        writeln!(out, "{number} {count}")?;
+    }
+    Ok(())
 }
 
 fn open_console(current: &Current) {
