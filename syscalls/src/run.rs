@@ -101,8 +101,8 @@ async fn page_fault(current: &mut Current, page: PageFault) {
     let Err(error) = result else { return };
     let addr = page.addr.0;
     let info = match error {
-        FaultError::NotMapped => Siginfo::fault(Signal::SIGSEGV, code::SEGV_MAPERR, addr),
-        FaultError::NotAllowed => Siginfo::fault(Signal::SIGSEGV, code::SEGV_ACCERR, addr),
+        FaultError::NoMapping => Siginfo::fault(Signal::SIGSEGV, code::SEGV_MAPERR, addr),
+        FaultError::BadPermission => Siginfo::fault(Signal::SIGSEGV, code::SEGV_ACCERR, addr),
         FaultError::BeyondObject => Siginfo::fault(Signal::SIGBUS, code::BUS_ADRERR, addr),
         FaultError::OutOfMemory => return fault::out_of_memory(&current.thread),
     };

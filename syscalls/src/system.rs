@@ -5,7 +5,7 @@ use crate::args::Args;
 use crate::table::{Calls, fast};
 use base::cred::ALL_CAPABILITIES;
 use base::{Capability, Errno, Result};
-use linux_raw_sys::{general as nr, prctl as op, system as raw};
+use linux_raw_sys::{general as nr, prctl as op};
 use memory::user::UserPtr;
 use process::limits::{Limit, Resource};
 use process::{Current, Signal, pid, users};
@@ -87,18 +87,24 @@ fn sysinfo(_: &mut Current, args: &Args) -> Result<usize> {
     Ok(0)
 }
 
+/// What reboot(2) must be given, so that nobody calls it by mistake.
+const MAGIC1: u32 = 0xfee1_dead;
+const MAGIC2: [u32; 4] = [672_274_793, 85_072_278, 369_367_448, 537_993_216];
+const CMD_RESTART: u32 = 0x0123_4567;
+const CMD_HALT: u32 = 0xcdef_0123;
+const CMD_POWER_OFF: u32 = 0x4321_fedc;
+
 fn reboot(current: &mut Current, args: &Args) -> Result<usize> {
     if !current.cred.has(Capability::SysBoot) {
         return Err(Errno::EPERM.into());
     }
-    let second = [raw::LINUX_REBOOT_MAGIC2, raw::LINUX_REBOOT_MAGIC2A, raw::LINUX_REBOOT_MAGIC2B, raw::LINUX_REBOOT_MAGIC2C];
-    if args.uint(0) != raw::LINUX_REBOOT_MAGIC1 || !second.contains(&args.uint(1)) {
+    if args.uint(0) != MAGIC1 || !MAGIC2.contains(&args.uint(1)) {
         return Err(Errno::EINVAL.into());
     }
     match args.uint(2) {
-        raw::LINUX_REBOOT_CMD_POWER_OFF => kernel::shutdown::power_off(),
-        raw::LINUX_REBOOT_CMD_RESTART => kernel::shutdown::restart(),
-        raw::LINUX_REBOOT_CMD_HALT => kernel::shutdown::halt(),
+        CMD_POWER_OFF => kernel::shutdown::power_off(),
+        CMD_RESTART => kernel::shutdown::restart(),
+        CMD_HALT => kernel::shutdown::halt(),
         _ => Err(Errno::EINVAL.into()),
     }
 }
@@ -158,7 +164,7 @@ fn prlimit64(current: &mut Current, args: &Args) -> Result<usize> {
 }
 
 fn set_limit(current: &Current, target: &process::Process, resource: Resource, [soft, hard]: [u64; 2]) -> Result<()> {
-    if resource == Resource::Nofile && hard > vfs::fdtable::MAX_LIMIT {
+    if resource == Resource::Nofile && hard > u64::from(vfs::fdtable::NR_OPEN) {
         return Err(Errno::EPERM.into());
     }
     target.limits.set(resource, Limit { soft, hard }, current.cred.has(Capability::SysResource))?;
