@@ -55,7 +55,7 @@ fn make_node(current: &Current, dir: i32, path: UserStr, mode: u32, device: u64)
         None if mode & 0o170_000 == 0 => NewKind::Regular,
         Some(FileType::Regular) => NewKind::Regular,
         Some(FileType::Fifo) => NewKind::Fifo,
-        Some(FileType::Socket) => NewKind::Socket,
+        Some(FileType::Socket) => NewKind::Socket(None),
         Some(FileType::CharDevice) => NewKind::CharDevice(device),
         Some(FileType::BlockDevice) => NewKind::BlockDevice(device),
         Some(FileType::Directory) => return Err(Errno::EPERM.into()),

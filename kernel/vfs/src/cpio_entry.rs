@@ -207,7 +207,7 @@ impl<'a> Target<'a> {
     fn node(&mut self, path: &[u8], header: &Header, kind: FileType) -> Result<(), Error> {
         let new = match kind {
             FileType::Fifo => NewKind::Fifo,
-            FileType::Socket => NewKind::Socket,
+            FileType::Socket => NewKind::Socket(None),
             FileType::CharDevice => NewKind::CharDevice(header.rdev),
             FileType::BlockDevice => NewKind::BlockDevice(header.rdev),
             _ => return Err(Errno::EINVAL.into()),

@@ -164,6 +164,9 @@ pub struct Attributes {
     pub mtime: Option<Timespec>,
 }
 
+/// What a socket's name leads to: an object of the network's. It is to hold the socket weakly.
+pub type Bound = Arc<dyn core::any::Any + Send + Sync>;
+
 /// What to create in a directory.
 #[derive(Clone, Copy, Debug)]
 pub enum NewKind<'a> {
@@ -175,8 +178,8 @@ pub enum NewKind<'a> {
     Symlink(&'a [u8]),
     /// A FIFO.
     Fifo,
-    /// The name of a bound socket.
-    Socket,
+    /// A socket's name; what it is bound to, unless mknod(2) makes it.
+    Socket(Option<&'a Bound>),
     /// A character device.
     CharDevice(Device),
     /// A block device.
@@ -344,6 +347,11 @@ pub trait Inode: Send + Sync {
 
     /// Who maps the file.
     fn mappings(&self) -> Option<&Mappings> {
+        None
+    }
+
+    /// What a socket's name is bound to.
+    fn bound(&self) -> Option<Bound> {
         None
     }
 

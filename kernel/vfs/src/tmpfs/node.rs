@@ -6,7 +6,7 @@ use super::{Tmpfs, names};
 use crate::file::{Caller, File};
 use crate::flags::OpenFlags;
 use crate::inode::{
-    Attributes, Device, FileType, Inode, Link, Metadata, NewInode, NewKind, Ownership, RenameMode, Sink, relatime,
+    Attributes, Bound, Device, FileType, Inode, Link, Metadata, NewInode, NewKind, Ownership, RenameMode, Sink, relatime,
 };
 use crate::mount::FileSystem;
 use crate::permission::{SET_GID, SET_UID};
@@ -51,7 +51,7 @@ pub(super) enum Content {
     Directory,
     Symlink(Box<[u8]>),
     Fifo(Arc<Pipe>),
-    Socket,
+    Socket(Option<Bound>),
     CharDevice(Device),
     BlockDevice(Device),
 }
@@ -79,7 +79,7 @@ impl Node {
             NewKind::Directory => Content::Directory,
             NewKind::Symlink(target) => Content::Symlink(target.into()),
             NewKind::Fifo => Content::Fifo(Pipe::new()),
-            NewKind::Socket => Content::Socket,
+            NewKind::Socket(bound) => Content::Socket(bound.cloned()),
             NewKind::CharDevice(device) => Content::CharDevice(device),
             NewKind::BlockDevice(device) => Content::BlockDevice(device),
         };
@@ -113,7 +113,7 @@ impl Node {
             Content::Directory => FileType::Directory,
             Content::Symlink(_) => FileType::Symlink,
             Content::Fifo(_) => FileType::Fifo,
-            Content::Socket => FileType::Socket,
+            Content::Socket(_) => FileType::Socket,
             Content::CharDevice(_) => FileType::CharDevice,
             Content::BlockDevice(_) => FileType::BlockDevice,
         }
@@ -199,7 +199,7 @@ impl Inode for Node {
             Content::Directory => m.size = names::count(&self.fs, self.ino) * 20,
             Content::Symlink(target) => m.size = target.len() as u64,
             Content::CharDevice(device) | Content::BlockDevice(device) => m.rdev = *device,
-            Content::Fifo(_) | Content::Socket => {}
+            Content::Fifo(_) | Content::Socket(_) => {}
         }
         let attr = self.attributes.lock();
         Metadata {
@@ -318,12 +318,19 @@ impl Inode for Node {
             }
             Content::Directory => Err(Errno::EISDIR.into()),
             Content::Symlink(_) => Err(Errno::ELOOP.into()),
-            Content::Socket => Err(Errno::ENXIO.into()),
+            Content::Socket(_) => Err(Errno::ENXIO.into()),
         }
     }
 
     fn mappings(&self) -> Option<&Mappings> {
         self.regular().map(|regular| &regular.mappings)
+    }
+
+    fn bound(&self) -> Option<Bound> {
+        match &self.content {
+            Content::Socket(bound) => bound.clone(),
+            _ => None,
+        }
     }
 
     fn as_any(&self) -> Option<&dyn Any> {
