@@ -1,7 +1,7 @@
 //! From the machine's hand-over to the first program.
 
 use crate::cmdline::CommandLine;
-use crate::{cpu, devices, load, log, random, shutdown, time};
+use crate::{cpu, devices, load, log, network, random, shutdown, time};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use arch::boot::{BootInfo, PhysRange};
@@ -28,6 +28,7 @@ pub fn boot(info: &'static BootInfo, first: First) -> ! {
     ::log::info!("Pollux {} on {} CPUs, {} MiB", env!("CARGO_PKG_VERSION"), info.cpus, info.ram_bytes >> 20);
     time::init();
     random::init();
+    network::init();
     process::users::set_threads_max((info.ram_bytes / 8 / THREAD_BYTES).max(20)).unwrap_or_default();
     cpu::set_count(info.cpus);
     devices::init();

@@ -16,6 +16,7 @@ pub mod load;
 pub mod log;
 pub mod mounts;
 pub mod names;
+pub mod network;
 pub mod proc;
 pub mod random;
 pub mod shutdown;

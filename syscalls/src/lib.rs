@@ -37,6 +37,7 @@ mod scheduling;
 mod select;
 mod signals;
 mod sizes;
+mod sockets;
 mod stat;
 mod system;
 mod table;

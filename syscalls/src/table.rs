@@ -5,7 +5,7 @@ use crate::args::Args;
 use crate::wait::Slow;
 use crate::{
     copying, creation, epolls, fcntl, files, futex, identity, io, mapping, mounts, names, ownership, polling,
-    scheduling, signals, sizes, stat, system, time, xattr,
+    scheduling, signals, sizes, sockets, stat, system, time, xattr,
 };
 use base::{Errno, Result};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -75,6 +75,7 @@ const FAMILIES: &[Calls] = &[
     polling::CALLS,
     epolls::CALLS,
     mapping::CALLS,
+    sockets::CALLS,
     abi::LEGACY,
 ];
 

@@ -156,7 +156,7 @@ impl<'a> Transfer<'a> {
                     Some(fault) => Next::Fault(fault),
                 }
             }
-            Err(Error::Errno(Errno::EPIPE)) => broken_pipe(current, *done),
+            Err(Error::Errno(Errno::EPIPE)) => broken_pipe(current, self.file, *done),
             Err(error) => stopped(error, caller, *done),
         }
     }
@@ -217,9 +217,13 @@ pub fn raise(current: &Current, signal: Signal) {
     let _ = send::to_thread(&current.thread, info);
 }
 
+/// A pipe without readers gives SIGPIPE even where some bytes were written before; a stream socket then does not, and other
+/// sockets never do.
 #[cold]
-fn broken_pipe(current: &Current, done: usize) -> Next {
-    raise(current, Signal::SIGPIPE);
+fn broken_pipe(current: &Current, file: &Description, done: usize) -> Next {
+    if net::as_socket(&**file.file()).map_or(true, |socket| socket.is_stream() && done == 0) {
+        raise(current, Signal::SIGPIPE);
+    }
     if done > 0 { Next::Done } else { Next::Failed(Errno::EPIPE.into()) }
 }
 

@@ -6,6 +6,7 @@
 use crate::args::Args;
 use crate::files::Opening;
 use crate::io::{Spot, Way};
+use crate::sockets::{accepting, many, receiving, sending};
 use crate::{
     children, copying, creation, epolls, execution, fcntl, files, futex, io, mapping, polling, scheduling, select,
     signals, sizes, time,
@@ -77,6 +78,15 @@ pub enum Slow {
     Munlock,
     Mlockall,
     Munlockall,
+    Accept,
+    Accept4,
+    Connect,
+    Sendto,
+    Recvfrom,
+    Sendmsg,
+    Recvmsg,
+    Sendmmsg,
+    Recvmmsg,
 }
 
 /// Goes on where the fast half would have had to wait.
@@ -126,6 +136,15 @@ pub async fn finish(current: &mut Current, slow: Slow, args: &Args) -> Result<us
         Slow::Madvise => mapping::madvise(current, args).await,
         Slow::Sendfile => copying::finish_sendfile(current, args).await,
         Slow::Splice => copying::finish_splice(current, args).await,
+        Slow::Accept => accepting::finish_accept(current, args, 0).await,
+        Slow::Accept4 => accepting::finish_accept(current, args, args.uint(3)).await,
+        Slow::Connect => accepting::finish_connect(current, args).await,
+        Slow::Sendto => sending::finish_sendto(current, args).await,
+        Slow::Recvfrom => receiving::finish_recvfrom(current, args).await,
+        Slow::Sendmsg => sending::finish_sendmsg(current, args).await,
+        Slow::Recvmsg => receiving::finish_recvmsg(current, args).await,
+        Slow::Sendmmsg => Box::pin(many::sendmmsg(current, args)).await,
+        Slow::Recvmmsg => Box::pin(many::recvmmsg(current, args)).await,
         Slow::Mremap => Box::pin(mapping::mremap(current, args)).await,
         Slow::Mincore => Box::pin(mapping::mincore(current, args)).await,
         Slow::Msync => Box::pin(mapping::msync(current, args)).await,

@@ -32,9 +32,6 @@ pub struct Context<'a> {
     pub paths: &'a dyn Paths,
     /// RLIMIT_NOFILE: bounds how many descriptions one user may have on their way in messages.
     pub open_files_limit: u64,
-    /// The user id and group id of the caller, as SCM_CREDENTIALS and SO_PEERCRED show them, are
-    /// those of `caller.cred`.
-    pub now: u64,
 }
 
 /// The file system, as bind and connect of UNIX sockets need it: resolves names in the caller's root, current

@@ -94,7 +94,7 @@ pub struct Current {
     /// Bytes that the half of a call that does not wait has moved, for the half that goes on; 0 else.
     pub transferred: usize,
     /// What that half has taken and could not hand over, where a number of bytes does not tell it; `None` else.
-    pub carried: Option<Box<dyn Any + Send>>,
+    pub carried: Option<Box<dyn Any + Send + Sync>>,
     /// Where the sigreturn trampoline that the kernel supplies lies in the address space; null where there is none.
     pub trampoline: VirtAddr,
     /// Set when the thread has asked to exit: its wait status.

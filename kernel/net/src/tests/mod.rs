@@ -92,7 +92,7 @@ impl Process {
 
     fn with<T>(&self, f: impl FnOnce(&Context) -> T) -> T {
         let caller = self.caller();
-        f(&Context { caller: &caller, paths: &NoPaths, open_files_limit: 1024, now: NOW.get() })
+        f(&Context { caller: &caller, paths: &NoPaths, open_files_limit: 1024 })
     }
 
     fn socket(&self, net: &Arc<Net>, family: i32, kind: i32) -> Arc<dyn Socket> {
