@@ -76,6 +76,7 @@ global_asm!(
 .text
 // page_zero(page: x0). DC ZVA where allowed and its block (4 << DCZID words) fits eight times into a page.
 .balign 32
+.global page_zero
 page_zero:
     mrs     x2, dczid_el0
     add     x1, x0, #4096
@@ -117,6 +118,7 @@ page_zero:
 
 // page_copy(to: x0, from: x1)
 .balign 32
+.global page_copy
 page_copy:
     add     x2, x1, #4096
 1:
