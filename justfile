@@ -72,6 +72,12 @@ test-guest arch cpus="1,4": setup
 test-peer arch="x86_64" cpus="1,4": setup
     @POLLUX_KERNEL=peer {{harness}} test-guest "$1" "$2"
 
+# run random programs on the simulated machine: just sim seeds=1000 [from=K], just sim seed=K [trace=1]
+[no-exit-message]
+sim *what: setup
+    @cargo build --quiet --locked --package sim
+    @"${CARGO_TARGET_DIR:-target}/debug/sim" "$@"
+
 # check form and lints, for this machine and both targets
 lint: setup
     cargo fmt --all --check

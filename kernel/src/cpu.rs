@@ -90,14 +90,27 @@ pub fn step() -> Step {
 }
 
 fn idle() {
-    if !executor::enter_idle() {
+    if !prepare_halt() {
         return;
     }
-    arm(executor::next_deadline());
     let from = arch::time::now();
     arch::irq::wait(executor::has_work);
     let halted = IDLE.this();
     halted.store(halted.load(Ordering::Relaxed) + arch::time::now().saturating_sub(from), Ordering::Relaxed);
+    finish_halt();
+}
+
+/// What comes before a halt; false if there is work after all. The simulator halts its CPUs by itself.
+pub fn prepare_halt() -> bool {
+    if !executor::enter_idle() {
+        return false;
+    }
+    arm(executor::next_deadline());
+    true
+}
+
+/// What comes after a halt.
+pub fn finish_halt() {
     executor::leave_idle();
     service_interrupts();
 }

@@ -1,5 +1,7 @@
 //! The simulated machine's state and the simulator's handle on it.
 
+pub use super::heap::{CountingHeap, InUse, in_use};
+
 use super::irq::Irq;
 use super::paging::{Entry, Perm};
 use crate::MAX_CPUS;

@@ -46,8 +46,9 @@ pub fn below_red_zone(sp: usize) -> usize {
     sp
 }
 
-/// Words of a frame: pc, sp, result, 16 registers, mask, alternate stack.
-const WORDS: usize = 23;
+/// Words of a frame: pc, sp, result, 16 registers, mask, alternate stack, and the number and arguments that a call which
+/// is issued again after the handler still needs.
+const WORDS: usize = 30;
 
 /// Builds the frame below `top`; returns its lowest address.
 pub fn push_frame(current: &mut Current, top: usize, info: &Siginfo, action: &Action, saved: &Saved) -> Result<usize> {
@@ -59,7 +60,11 @@ pub fn push_frame(current: &mut Current, top: usize, info: &Siginfo, action: &Ac
         *word = reg as u64;
     }
     words[19] = saved.mask.0;
-    words[20..].copy_from_slice(&saved.stack);
+    words[20..23].copy_from_slice(&saved.stack);
+    words[23] = cx.nr as u64;
+    for (word, arg) in words[24..].iter_mut().zip(cx.args) {
+        *word = arg as u64;
+    }
     UserPtr::<u64>::new(VirtAddr(sp)).write_slice(&words)?;
     let Disposition::Handler(handler) = action.disposition else { return Err(Errno::EINVAL.into()) };
     current.cx.call(handler, sp, [info.signal.number().into(), 0, sp], 0);
@@ -74,6 +79,10 @@ pub fn pop_frame(current: &mut Current) -> Result<Saved> {
     (cx.pc, cx.sp, cx.ret) = (words[0] as usize, words[1] as usize, words[2] as usize);
     for (reg, word) in cx.regs.iter_mut().zip(&words[3..19]) {
         *reg = *word as usize;
+    }
+    cx.nr = words[23] as usize;
+    for (arg, word) in cx.args.iter_mut().zip(&words[24..]) {
+        *arg = *word as usize;
     }
     Ok(Saved { mask: SignalSet(words[19]), stack: [words[20], words[21], words[22]] })
 }

@@ -1,0 +1,46 @@
+//! The simulated kernel's heap: the host's, with a count of what is in use, so that a simulation can tell whether
+//! everything was given back.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::alloc::System;
+
+/// A global allocator that counts. A simulator makes it its program's.
+pub struct CountingHeap;
+
+static BYTES: AtomicI64 = AtomicI64::new(0);
+static BLOCKS: AtomicI64 = AtomicI64::new(0);
+
+/// How much of the heap is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InUse {
+    /// Bytes, as they were asked for.
+    pub bytes: i64,
+    /// Blocks.
+    pub blocks: i64,
+}
+
+/// How much of the heap is in use now; zero where [`CountingHeap`] is not the allocator.
+pub fn in_use() -> InUse {
+    InUse { bytes: BYTES.load(Relaxed), blocks: BLOCKS.load(Relaxed) }
+}
+
+// SAFETY: every call goes to the system's allocator as it is; the counts touch no memory of it.
+unsafe impl GlobalAlloc for CountingHeap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's contract is the same.
+        let block = unsafe { System.alloc(layout) };
+        if !block.is_null() {
+            BYTES.fetch_add(layout.size() as i64, Relaxed);
+            BLOCKS.fetch_add(1, Relaxed);
+        }
+        block
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        BYTES.fetch_sub(layout.size() as i64, Relaxed);
+        BLOCKS.fetch_sub(1, Relaxed);
+        // SAFETY: the caller's contract is the same.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
