@@ -9,8 +9,10 @@
 mod files;
 mod ipc;
 mod memory;
+mod net;
 mod process;
 mod signals;
+mod sockets;
 
 use rt::raw::general::{O_CLOEXEC, POLLIN, SIGKILL, pollfd};
 use rt::{println, sys};
@@ -60,6 +62,7 @@ const SUITES: &[&[Test]] = &[
     ipc::TESTS,
     memory::TESTS,
     files::TESTS,
+    sockets::TESTS,
 ];
 
 /// How long one test may take.
