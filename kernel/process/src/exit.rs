@@ -61,7 +61,7 @@ pub fn finish(current: Current, status: i32) {
         drop(view);
         drop(held);
     }
-    arch::paging::deactivate();
+    memory::tlb::leave();
     drop((space, files, fs, actions));
     if let Some(vfork) = vfork {
         vfork.complete();
