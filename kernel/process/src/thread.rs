@@ -207,6 +207,10 @@ impl Thread {
     /// Makes this CPU see the thread's address space. Called whenever the thread's future is polled.
     #[inline]
     pub fn install(&self) {
+        // What other CPUs have asked this one to forget goes first: activation may trust what is cached.
+        if memory::tlb::pending() {
+            memory::tlb::service();
+        }
         let view = self.view.lock();
         if let Some(space) = &view.space {
             space.activate();
