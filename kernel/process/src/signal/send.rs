@@ -86,11 +86,12 @@ fn queue(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: Siginfo) ->
     let signal = info.signal;
     let mut shared = process.shared.lock();
     let report = prepare(process, &mut shared, signal);
-    if signal == Signal::SIGKILL {
+    // Nothing from outside ends the first process.
+    if signal == Signal::SIGKILL && !process.is_init() {
         shared.begin_group_exit(process, i32::from(signal.number()));
         return Ok(report);
     }
-    if shared.group_exit.is_some() || is_ignored(&shared, target, signal) {
+    if signal == Signal::SIGKILL || shared.group_exit.is_some() || is_ignored(&shared, target, signal) {
         return Ok(report);
     }
     let room = process.signal_queue_room(&shared);
