@@ -34,7 +34,6 @@ const NODE: usize = 13;
 /// While register 15 is set, register 14 keeps the result that a forced yield would hide.
 const KEPT: usize = 14;
 const YIELDED: usize = 15;
-const COUNTER: usize = 12;
 
 /// After so many operations a run goes round in circles.
 const MOST_OPS: u64 = 3_000_000;
@@ -103,11 +102,14 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
     }));
     boot(cpus, entropy, plan);
     settle();
-    if !with(|d| d.world.all_reaped) {
+    // The first process may be in the middle of its script, waiting for what sleeps, and go on to make more.
+    for _ in 0..NODES {
         check_sleepers();
+        if with(|d| d.world.all_reaped) {
+            break;
+        }
         kill_everybody();
         settle();
-        check_sleepers();
     }
     check_end();
     with(|d| Outcome { hash: d.hash, ops: d.ops, calls: d.world.calls, cpus, nodes })
@@ -303,7 +305,7 @@ impl Script {
             }
             Op::Trap(call) => {
                 cx.pc = next;
-                if call != Call::Sigreturn {
+                if call != Call::InHandler {
                     with(|d| d.world.enters(node, call, cx.args));
                 }
                 return Ok(Some(Trap::Syscall));
@@ -343,13 +345,6 @@ impl Script {
                 for at in 0..records {
                     let to = VirtAddr(buffer(node) + usize::from(at) * RECORD);
                     usercopy::write(to, &record(write, at)).map_err(|(fault, _)| fault)?;
-                }
-            }
-            Op::SetCounter(count) => cx.regs[COUNTER] = count,
-            Op::Loop(to) => {
-                if cx.regs[COUNTER] > 0 {
-                    cx.regs[COUNTER] -= 1;
-                    next = to;
                 }
             }
             Op::Unreachable => {
@@ -536,13 +531,18 @@ fn check_pipe(thread: &Arc<Thread>, node: u8, call: &Call, fd: usize) {
 /// Ends what rightly sleeps for ever.
 fn kill_everybody() {
     with(|d| {
-        d.world.all_killed();
         if d.trace {
             eprintln!("all that is left sleeps rightly; now it is killed");
         }
     });
+    // The CPU that does it is awake.
+    sim::set_cpu(0);
+    if with(|d| core::mem::take(&mut d.halted[0])) {
+        kernel::cpu::finish_halt();
+    }
     for process in processes() {
         if !process.is_init() {
+            with(|d| d.world.killed(process.id()));
             send::to_process(&process, Siginfo::user(Signal::SIGKILL, 0, 0)).expect("SIGKILL is never refused");
         }
     }

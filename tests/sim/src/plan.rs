@@ -95,14 +95,17 @@ impl Maker {
     }
 
     fn handler(&mut self) {
-        self.plan.handler = self.here();
-        self.op(Op::Unreachable);
+        // Its address must be neither SIG_DFL nor SIG_IGN.
+        for _ in 0..2 {
+            self.op(Op::Unreachable);
+        }
         self.plan.handler = self.here();
         if self.rng.chance(30) {
-            self.call(Call::Yield, raw::__NR_sched_yield, &[]);
+            self.op(Op::Load { nr: raw::__NR_sched_yield, args: [ZERO; 6] });
+            self.op(Op::Trap(Call::InHandler));
         }
         self.op(Op::Load { nr: raw::__NR_rt_sigreturn, args: [ZERO; 6] });
-        self.op(Op::Trap(Call::Sigreturn));
+        self.op(Op::Trap(Call::InHandler));
         self.op(Op::Unreachable);
     }
 
@@ -275,12 +278,13 @@ impl Maker {
             let flags = vm | raw::CLONE_FS | raw::CLONE_FILES | raw::CLONE_SIGHAND | raw::CLONE_THREAD;
             return (raw::__NR_clone, flags.into(), 0);
         }
-        if self.taste.vfork && self.rng.chance(30) {
+        // Who shares the first process's memory would leave pages in it, and the end would not be the start.
+        if self.taste.vfork && me != 0 && self.rng.chance(30) {
             return (raw::__NR_clone, (vm | raw::CLONE_VFORK).into(), SIGCHLD.into());
         }
-        if self.taste.odd_clones && self.rng.chance(50) {
+        if self.taste.odd_clones && me != 0 && self.rng.chance(50) {
             let mut flags = self.rng.pick(&[0, raw::CLONE_FILES, vm, vm | raw::CLONE_SIGHAND, raw::CLONE_FS]);
-            if me != 0 && self.rng.chance(30) {
+            if self.rng.chance(30) {
                 flags |= raw::CLONE_PARENT;
             }
             let signal = self.rng.pick(&[0, SIGCHLD, SIGCHLD, SIGUSR1]);
@@ -400,7 +404,8 @@ impl Maker {
                 let args = [Arg::Is(addr), command(raw::FUTEX_WAKE), Arg::Is(i32::MAX as usize)];
                 self.call(Call::FutexWake { addr }, raw::__NR_futex, &args);
             }
-            3 | 4 => {
+            // The first process must come to its end, so it never waits for what nobody may do.
+            3 | 4 if me != 0 => {
                 let again = self.here();
                 let out = self.op(Op::JumpUnlessWord(addr, 0, 0));
                 self.call(
@@ -412,7 +417,7 @@ impl Maker {
                 let end = self.here();
                 self.plan.ops[out] = Op::JumpUnlessWord(addr, 0, end);
             }
-            5 | 6 => {
+            3..7 => {
                 let time = scratch(me) + 0x300;
                 let nanos = self.rng.range(1000, 1_000_000);
                 for (i, word) in [0, 0, nanos as u32, 0].into_iter().enumerate() {
@@ -448,9 +453,9 @@ impl Maker {
     fn pipe_use(&mut self, me: u8) {
         let pipe = self.rng.below(self.pipes.into()) as u8;
         match self.rng.below(8) {
-            0..3 => {
+            0..3 if me != 0 => {
                 // Sometimes more than a pipe holds.
-                let times = if self.rng.chance(15) { 20 } else { 1 };
+                let times = if me != 0 && self.rng.chance(15) { 20 } else { 1 };
                 for _ in 0..times {
                     let records = if times > 1 { 256 } else { self.rng.range(1, 256) as u16 };
                     let write = self.plan.writes as u16;
@@ -464,7 +469,7 @@ impl Maker {
                     self.call(Call::Write { pipe, write, records }, raw::__NR_write, &args);
                 }
             }
-            3..6 => {
+            3..6 if me != 0 => {
                 let len = self.rng.range(1, 256) * RECORD;
                 let all = self.rng.chance(30);
                 let again = self.here();

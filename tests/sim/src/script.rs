@@ -3,8 +3,6 @@
 
 /// The most threads, processes included, that one run has. Each is a *node* and is born at most once.
 pub const NODES: usize = 64;
-/// Futex words.
-pub const WORDS: usize = 16;
 /// Pipes.
 pub const PIPES: usize = 8;
 
@@ -97,13 +95,13 @@ pub enum Call {
     Write { pipe: u8, write: u16, records: u16 },
     Close,
     Sigaction { signal: u8, handler: usize, nocldwait: bool },
-    Sigprocmask,
     Setpgid,
     Yield,
     Sleep,
     Pause,
     Subreaper,
-    Sigreturn,
+    /// A call of a handler, inside which the call that it interrupted is still to come back.
+    InHandler,
     Other,
 }
 
@@ -127,9 +125,6 @@ pub enum Op {
     JumpUnlessWord(usize, u32, usize),
     /// Fills the buffer with the records of a write.
     Fill { node: u8, write: u16, records: u16 },
-    /// `count` more turns of a loop: register 12 counts.
-    SetCounter(usize),
-    Loop(usize),
     /// Nothing may come here.
     Unreachable,
     /// The memory in use is noted.

@@ -4,7 +4,7 @@
 //! Between its trap and its effect a call that does not wait is alone (one host thread plays all CPUs), so the order
 //! of traps of such calls is the order of their effects.
 
-use crate::script::{Call, NODES, Plan, RECORD, decode, record};
+use crate::script::{Call, Whom, NODES, Plan, RECORD, decode, record};
 use linux_raw_sys::general as raw;
 use process::{pid, tree};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 const SIGKILL: u8 = 9;
 const SIGPIPE: u8 = 13;
 const ECHILD: isize = -10;
+const EINVAL: isize = -22;
 const EINTR: isize = -4;
 const EPIPE: isize = -32;
 const ESRCH: isize = -3;
@@ -33,7 +34,7 @@ struct Process {
     decided: Option<i32>,
     /// What its leader exited with.
     leader: Option<i32>,
-    reaped: bool,
+    reaped: Option<u64>,
     /// When its maker was told of it.
     announced: Option<u64>,
 }
@@ -124,12 +125,10 @@ impl World {
             Call::ExitGroup { code } => {
                 self.process(node).decided.get_or_insert(i32::from(code) << 8);
             }
+            // Its id may be in memory before anybody has told of it.
+            Call::Kill { signal, whom: Whom::Node(target) } if args[0] as i32 > 0 => self.signalled(target, signal),
             Call::Kill { signal, .. } => self.sends(node, args[0] as i32, signal),
-            Call::Tgkill { signal, .. } => {
-                if let Some(target) = self.node_of(args[1] as u32) {
-                    self.signalled(target, signal);
-                }
-            }
+            Call::Tgkill { signal, node } if args[0] != 0 && args[1] != 0 => self.signalled(node, signal),
             Call::Write { write, .. } => {
                 self.writes[write as usize].entered = true;
                 self.signalled(node, SIGPIPE);
@@ -163,24 +162,24 @@ impl World {
         for member in members {
             match self.node_of(member.id()) {
                 Some(node) => self.signalled(node, signal),
-                // One that nobody has been told of yet: it might be any of those.
-                None => (0..NODES as u8).filter(|node| self.ids[*node as usize] == 0).collect::<Vec<_>>().into_iter().for_each(
-                    |node| {
-                        if (node as usize) < self.plan.home.len() {
-                            let home = self.home(node);
-                            self.processes[home as usize].signals |= 1 << signal;
-                        }
-                    },
-                ),
+                None => self.unknown_signalled(signal),
             }
         }
     }
 
-    /// The simulator killed all but the first process.
-    pub fn all_killed(&mut self) {
-        for process in &mut self.processes[1..] {
-            process.signals |= 1 << SIGKILL;
-            process.decided.get_or_insert(SIGKILL.into());
+    /// The simulator kills a process. One whose id is not known yet may be any of those that are not.
+    pub fn killed(&mut self, id: u32) {
+        match self.node_of(id) {
+            Some(node) => self.signalled(node, SIGKILL),
+            None => self.unknown_signalled(SIGKILL),
+        }
+    }
+
+    fn unknown_signalled(&mut self, signal: u8) {
+        for node in 1..self.plan.home.len() {
+            if self.ids[node] == 0 {
+                self.processes[node].signals |= 1 << signal;
+            }
         }
     }
 
@@ -228,7 +227,11 @@ impl World {
                     && self.home(target) == target
                 {
                     let process = &self.processes[target as usize];
-                    assert!(!process.reaped, "node {node} signalled {}, which was reaped", entered.args[0]);
+                    assert!(
+                        process.reaped.is_none_or(|at| at > entered.since),
+                        "node {node} signalled {}, which was reaped",
+                        entered.args[0]
+                    );
                 }
                 assert!(result == 0 || result == ESRCH, "node {node}: kill gave {result}");
             }
@@ -282,6 +285,8 @@ impl World {
             0 => assert!(options & raw::WNOHANG != 0, "node {node}: a wait came back with nothing"),
             ECHILD => self.no_child(node, me, entered, options),
             id if id > 0 => self.child(node, me, id as u32, status, stays),
+            // waitid(2) by an id that is not known yet.
+            EINVAL if matches!(entered.call, Call::Waitid { .. }) && entered.args[1] == 0 => {}
             other => panic!("node {node}: a wait gave {other}"),
         }
     }
@@ -302,7 +307,7 @@ impl World {
                     && matches!(self.in_call(other), Some(InCall { call: Call::Wait { .. } | Call::Waitid { .. }, .. }))
             });
             assert!(
-                !mine || !before || process.reaped || other_waits,
+                !mine || !before || process.reaped.is_some() || other_waits,
                 "node {node}: ECHILD, but node {child} ({}) was never waited for",
                 self.ids[child as usize]
             );
@@ -326,8 +331,9 @@ impl World {
             parent.decided.is_some() || parent.leader.is_some() || parent.signals != 0
         };
         assert!(parent == me || orphaned, "node {node} waited for {id}, a child of node {parent}");
+        let step = self.step;
         let process = &mut self.processes[child as usize];
-        assert!(!process.reaped, "node {node} waited for {id}, which was reaped before");
+        assert!(process.reaped.is_none(), "node {node} waited for {id}, which was reaped before");
         if status == 0xffff {
             assert!(process.signals & 1 << 18 != 0, "{id} went on, and nobody sent SIGCONT");
             return;
@@ -336,12 +342,14 @@ impl World {
             assert!(process.signals & 1 << (status >> 8) != 0, "{id} stopped, and nobody sent signal {}", status >> 8);
             return;
         }
-        process.reaped |= !stays;
+        if !stays {
+            process.reaped = Some(step);
+        }
         let signal = status & 0x7f;
         let right = if process.decided == Some(status) || process.leader == Some(status) {
             true
         } else {
-            signal != 0 && signal != i32::from(SIGKILL) && process.signals & 1 << signal != 0
+            signal != 0 && process.signals & 1 << signal != 0
         };
         // What was decided at once beats what the leader did.
         let beaten = process.decided.is_some() && process.decided != Some(status) && signal == 0 && process.leader != Some(status);
