@@ -79,22 +79,59 @@ pub enum Whom {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// Makes `child`; `thread` in the same process.
-    Clone { child: u8 },
+    Clone {
+        child: u8,
+    },
     Gettid,
-    Wait { whom: Whom, options: u32 },
-    Waitid { whom: Whom, options: u32 },
-    Exit { code: u8 },
-    ExitGroup { code: u8 },
-    Kill { whom: Whom, signal: u8 },
-    Tgkill { node: u8, signal: u8 },
-    FutexWait { addr: usize, value: u32, timed: bool },
-    FutexWake { addr: usize },
+    Wait {
+        whom: Whom,
+        options: u32,
+    },
+    Waitid {
+        whom: Whom,
+        options: u32,
+    },
+    Exit {
+        code: u8,
+    },
+    ExitGroup {
+        code: u8,
+    },
+    Kill {
+        whom: Whom,
+        signal: u8,
+    },
+    Tgkill {
+        node: u8,
+        signal: u8,
+    },
+    FutexWait {
+        addr: usize,
+        value: u32,
+        timed: bool,
+    },
+    FutexWake {
+        addr: usize,
+    },
     Requeue,
-    Pipe { pipe: u8 },
-    Read { pipe: u8, len: usize },
-    Write { pipe: u8, write: u16, records: u16 },
+    Pipe {
+        pipe: u8,
+    },
+    Read {
+        pipe: u8,
+        len: usize,
+    },
+    Write {
+        pipe: u8,
+        write: u16,
+        records: u16,
+    },
     Close,
-    Sigaction { signal: u8, handler: usize, nocldwait: bool },
+    Sigaction {
+        signal: u8,
+        handler: usize,
+        nocldwait: bool,
+    },
     Setpgid,
     Yield,
     Sleep,
@@ -109,7 +146,10 @@ pub enum Call {
 #[derive(Clone, Copy, Debug)]
 pub enum Op {
     /// Loads number and arguments of a system call.
-    Load { nr: u32, args: [Arg; 6] },
+    Load {
+        nr: u32,
+        args: [Arg; 6],
+    },
     /// The system call instruction.
     Trap(Call),
     /// The next instruction: the checks see the result.
@@ -124,7 +164,11 @@ pub enum Op {
     JumpIfWord(usize, u32, usize),
     JumpUnlessWord(usize, u32, usize),
     /// Fills the buffer with the records of a write.
-    Fill { node: u8, write: u16, records: u16 },
+    Fill {
+        node: u8,
+        write: u16,
+        records: u16,
+    },
     /// Nothing may come here.
     Unreachable,
     /// The memory in use is noted.
