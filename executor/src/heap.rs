@@ -171,10 +171,7 @@ impl Heap {
 
 impl Timers {
     pub const fn new() -> Timers {
-        Timers {
-            heap: SpinLock::new(Rank::TIMERS, Heap { root: ptr::null_mut() }),
-            next: AtomicU64::new(u64::MAX),
-        }
+        Timers { heap: SpinLock::new(Rank::TIMERS, Heap { root: ptr::null_mut() }), next: AtomicU64::new(u64::MAX) }
     }
 
     /// The first deadline; u64::MAX if there is none.

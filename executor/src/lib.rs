@@ -55,6 +55,8 @@ mod cpu;
 mod current;
 #[cfg(not(loom))]
 mod fifo;
+#[cfg(not(loom))]
+mod heap;
 mod idle;
 #[cfg(not(loom))]
 pub mod machine;
@@ -66,8 +68,6 @@ mod runqueue;
 mod sched;
 #[cfg(not(loom))]
 mod task;
-#[cfg(not(loom))]
-mod heap;
 #[cfg(not(loom))]
 mod timer;
 mod yields;
@@ -83,8 +83,8 @@ pub use yields::{YieldNow, yield_now};
 
 #[cfg(not(loom))]
 pub use cpu::{
-    Step, account, current_cpu_time, enter_idle, has_work, leave_idle, need_resched, next_deadline,
-    run_next, runnable, slice_end, start,
+    Step, account, current_cpu_time, enter_idle, has_work, leave_idle, need_resched, next_deadline, run_next, runnable,
+    slice_end, start,
 };
 #[cfg(not(loom))]
 pub use sched::{Class, RtPolicy, SchedParams};
@@ -98,7 +98,7 @@ pub use yields::{Preempt, preempt};
 /// The largest number of CPUs that the executor serves.
 pub const MAX_CPUS: usize = 64;
 
-#[cfg(all(test, not(loom)))]
-mod tests;
 #[cfg(all(test, loom))]
 mod models;
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -7,7 +7,11 @@ mod loom_models {
     use crate::inbox::{Inbox, Overflow, Ring};
     use crate::wait::WaitQueue;
     use loom::sync::Arc;
-    use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst, Ordering::{Acquire, Relaxed, Release}};
+    use loom::sync::atomic::{
+        AtomicBool, AtomicUsize,
+        Ordering::SeqCst,
+        Ordering::{Acquire, Relaxed, Release},
+    };
     use loom::thread;
     use std::collections::VecDeque;
     use std::pin::{Pin, pin};

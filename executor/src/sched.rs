@@ -186,7 +186,13 @@ const SHARES: ([u16; 40], [u64; 40]) = {
             n -= 1;
         }
         let rounded = (ideal + (1 << 15)) >> 16;
-        let offset = if rounded < 1 { 1 } else if rounded > 255 { 255 } else { rounded };
+        let offset = if rounded < 1 {
+            1
+        } else if rounded > 255 {
+            255
+        } else {
+            rounded
+        };
         offsets[i] = offset as u16;
         slices[i] = (SLICE / 1000) * (offset << 16) / ideal * 1000;
         i += 1;

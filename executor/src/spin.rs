@@ -304,8 +304,13 @@ mod held {
             }
         });
         if let Some(last) = problem.get() {
-            panic!("lock order: took `{}` ({}) while holding `{}` ({})",
-                rank.name(), rank.order(), last.name(), last.order());
+            panic!(
+                "lock order: took `{}` ({}) while holding `{}` ({})",
+                rank.name(),
+                rank.order(),
+                last.name(),
+                last.order()
+            );
         }
     }
 

@@ -46,9 +46,8 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let home = params.cpu.filter(|cpu| *cpu < crate::MAX_CPUS).unwrap_or_else(platform::cpu_id);
-    let (ready, handle) = Builder::new()
-        .metadata(Entity::new(&params, home))
-        .spawn(move |_| Charged(future), WithInfo(cpu::schedule));
+    let (ready, handle) =
+        Builder::new().metadata(Entity::new(&params, home)).spawn(move |_| Charged(future), WithInfo(cpu::schedule));
     let waker = ready.waker();
     cpu::enqueue_new(ready);
     Task { handle: Some(handle), waker }

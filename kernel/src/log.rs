@@ -6,8 +6,8 @@ use alloc::collections::VecDeque;
 use base::rank;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU8, Ordering};
-use executor::spin::SpinLock;
 use executor::WaitQueue;
+use executor::spin::SpinLock;
 
 /// Bytes of text that are kept.
 pub const CAPACITY: usize = 128 * 1024;
@@ -31,8 +31,7 @@ struct Records {
     next: u64,
 }
 
-static RECORDS: SpinLock<Records> =
-    SpinLock::new(rank::LOG, Records { lines: VecDeque::new(), bytes: 0, next: 0 });
+static RECORDS: SpinLock<Records> = SpinLock::new(rank::LOG, Records { lines: VecDeque::new(), bytes: 0, next: 0 });
 
 /// Woken when a line is added.
 pub static ADDED: WaitQueue = WaitQueue::new();

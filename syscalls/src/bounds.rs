@@ -7,8 +7,8 @@ use base::{Errno, Error, Restart, Result, Timespec};
 use core::future::Future;
 use kernel::time::monotonic;
 use memory::user::UserPtr;
-use process::signal::{SignalSet, deliver};
 use process::Current;
+use process::signal::{SignalSet, deliver};
 
 /// How a time limit lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +46,7 @@ impl Bounds {
         let time = match unit {
             Unit::Nanos => Timespec { sec, nsec: rest },
             Unit::Micros if rest < 0 => return Err(Errno::EINVAL.into()),
-            Unit::Micros => {
-                Timespec { sec: sec.saturating_add(rest / 1_000_000), nsec: rest % 1_000_000 * 1000 }
-            }
+            Unit::Micros => Timespec { sec: sec.saturating_add(rest / 1_000_000), nsec: rest % 1_000_000 * 1000 },
         };
         let limit = time.to_nanos().ok_or(Errno::EINVAL)?;
         Ok(Bounds { limit: Some(limit), remaining: Some((args.addr(i), unit)), mask: None })

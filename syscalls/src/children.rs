@@ -43,7 +43,8 @@ async fn store<T: memory::zerocopy::IntoBytes + memory::zerocopy::Immutable>(
 
 /// wait4(2).
 pub async fn wait4(current: &mut Current, args: &Args) -> Result<usize> {
-    let allowed = Options::NOHANG | Options::STOPPED | Options::CONTINUED | Options::NOTHREAD | Options::ALL | Options::CLONE;
+    let allowed =
+        Options::NOHANG | Options::STOPPED | Options::CONTINUED | Options::NOTHREAD | Options::ALL | Options::CLONE;
     let options = Options::from_bits(args.uint(2)).filter(|options| allowed.contains(*options)).ok_or(Errno::EINVAL)?;
     let which = match args.int(0) {
         i32::MIN => return Err(Errno::ESRCH.into()),

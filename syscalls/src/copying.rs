@@ -182,7 +182,8 @@ fn splice_copy<'a>(args: &Args, from: &'a Description, to: &'a Description) -> R
 fn now(current: &Current, args: &Args, second: usize, decode: Decode) -> Result<usize> {
     let (a, b) = (opened(current, args, 0)?, opened(current, args, second)?);
     let copy = decode(args, &a, &b)?;
-    if current.thread.limit(limits::Resource::Fsize) != limits::INFINITY && copy.to.metadata().kind == FileType::Regular {
+    if current.thread.limit(limits::Resource::Fsize) != limits::INFINITY && copy.to.metadata().kind == FileType::Regular
+    {
         check_room(current, &copy)?;
     }
     copy.now(current)

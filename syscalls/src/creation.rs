@@ -2,9 +2,9 @@
 
 use crate::args::Args;
 use crate::run;
-use arch::addr::VirtAddr;
 use crate::table::{Calls, fast, slow};
 use crate::wait::Slow;
+use arch::addr::VirtAddr;
 use base::{Errno, Error, Result};
 use linux_raw_sys::general as nr;
 use memory::user::UserPtr;
@@ -39,15 +39,18 @@ pub async fn clone(current: &mut Current, args: &Args) -> Result<usize> {
     if flags.contains(Flags::PIDFD | Flags::PARENT_SETTID) {
         return Err(Errno::EINVAL.into());
     }
-    create(current, Request {
-        flags,
-        exit_signal: (word & 0xff) as u8,
-        stack: args.size(1),
-        tls,
-        parent_tid: args.addr(2),
-        child_tid,
-        pidfd: args.addr(2),
-    })
+    create(
+        current,
+        Request {
+            flags,
+            exit_signal: (word & 0xff) as u8,
+            stack: args.size(1),
+            tls,
+            parent_tid: args.addr(2),
+            child_tid,
+            pidfd: args.addr(2),
+        },
+    )
     .await
 }
 
@@ -108,7 +111,8 @@ fn read_clone3(addr: VirtAddr, size: usize) -> Result<[u64; CLONE3_WORDS]> {
 }
 
 fn check_clone3(record: &[u64; CLONE3_WORDS], size: usize) -> Result<Request> {
-    let [word, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup] = *record;
+    let [word, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup] =
+        *record;
     let invalid = Err(Errno::EINVAL.into());
     if set_tid_size > 32 || (set_tid == 0) != (set_tid_size == 0) {
         return invalid;

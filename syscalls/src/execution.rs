@@ -75,7 +75,13 @@ async fn read_path(current: &Current, addr: VirtAddr) -> Result<Vec<u8>> {
     }
 }
 
-async fn replace(current: &mut Current, program: Location, name: Vec<u8>, argv: VirtAddr, envp: VirtAddr) -> Result<usize> {
+async fn replace(
+    current: &mut Current,
+    program: Location,
+    name: Vec<u8>,
+    argv: VirtAddr,
+    envp: VirtAddr,
+) -> Result<usize> {
     let room = (current.thread.limit(Resource::Stack) as usize / 4).clamp(MAX_STRING, 6 << 20);
     let mut left = room;
     let mut argv = read_strings(current, argv, &mut left).await?;

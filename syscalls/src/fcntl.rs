@@ -9,19 +9,16 @@ use crate::wait::Slow;
 use base::{Capability, Errno, Error, Events, Restart, Result};
 use linux_raw_sys::{general as raw, ioctl as raw_ioctl};
 use memory::user::UserPtr;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use process::limits::Resource;
 use process::{Current, pid, tree};
 use vfs::description::{Owner, OwnerId};
 use vfs::locks::{self, Kind, OwnerKey, Record, RecordWait};
 use vfs::pipe::PipeEnd;
 use vfs::{Description, FileType, OpenFlags, tmpfs};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The family.
-pub const CALLS: Calls = &[
-    (raw::__NR_fcntl, slow(fcntl, Slow::Fcntl)),
-    (raw::__NR_ioctl, slow(ioctl, Slow::Ioctl)),
-];
+pub const CALLS: Calls = &[(raw::__NR_fcntl, slow(fcntl, Slow::Fcntl)), (raw::__NR_ioctl, slow(ioctl, Slow::Ioctl))];
 
 fn fcntl(current: &mut Current, args: &Args) -> Result<usize> {
     let fd = args.uint(0);
@@ -70,9 +67,7 @@ fn fcntl(current: &mut Current, args: &Args) -> Result<usize> {
             Ok(0)
         }
         raw::F_GETPIPE_SZ => Ok(pipe(&file)?.pipe().capacity()),
-        raw::F_SETPIPE_SZ => {
-            pipe(&file)?.pipe().set_capacity(args.uint(2), current.cred.has(Capability::SysResource))
-        }
+        raw::F_SETPIPE_SZ => pipe(&file)?.pipe().set_capacity(args.uint(2), current.cred.has(Capability::SysResource)),
         raw::F_ADD_SEALS => tmpfs::add_seals(&file, args.uint(2)).map(|()| 0),
         raw::F_GET_SEALS => tmpfs::seals(&file).map(|seals| seals as usize),
         _ => Err(Errno::EINVAL.into()),

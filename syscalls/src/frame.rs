@@ -4,9 +4,9 @@
 use crate::args::Args;
 use crate::{abi, signals};
 use base::{Error, Result};
+use process::Current;
 use process::current::AltStack;
 use process::signal::{Action, SaFlags, Siginfo, Signal, SignalSet, deliver, send};
-use process::Current;
 
 /// What a frame holds beside registers.
 pub struct Saved {
@@ -23,10 +23,8 @@ pub fn push(current: &mut Current, info: &Siginfo, action: &Action) -> Result<()
     let alt = current.alt_stack;
     let switch = action.flags.contains(SaFlags::ONSTACK) && alt.size != 0 && !alt.contains(sp);
     let top = if switch { alt.base + alt.size } else { abi::below_red_zone(sp) };
-    let saved = Saved {
-        mask: current.saved_mask.unwrap_or(current.thread.mask()),
-        stack: signals::encode_stack(current),
-    };
+    let saved =
+        Saved { mask: current.saved_mask.unwrap_or(current.thread.mask()), stack: signals::encode_stack(current) };
     let lowest = abi::push_frame(current, top, info, action, &saved)?;
     if alt.size != 0 && !switch && alt.contains(sp) && lowest < alt.base {
         // It ran off the alternate stack; there is nowhere to go.

@@ -13,8 +13,8 @@ use arch::addr::{PAGE_SIZE, VirtAddr};
 use base::{Capability, Errno, Error, Result};
 use linux_raw_sys::general as raw;
 use memory::space::{Advice, Flags, Limits, MapRequest, Object, Place, Remap};
-use process::limits::Resource;
 use process::Current;
+use process::limits::Resource;
 use vfs::mount::MountFlags;
 use vfs::{Description, OpenFlags, tmpfs};
 

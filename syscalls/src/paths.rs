@@ -50,22 +50,12 @@ fn base(current: &Current, dir: i32, path: &[u8]) -> Result<Option<Arc<Descripti
 }
 
 /// Calls `act` with the path at `path`, which begins in `dir` (the *at calls).
-pub fn at<T>(
-    current: &Current,
-    dir: i32,
-    path: UserStr,
-    act: impl FnOnce(&Walk, &[u8]) -> Result<T>,
-) -> Result<T> {
+pub fn at<T>(current: &Current, dir: i32, path: UserStr, act: impl FnOnce(&Walk, &[u8]) -> Result<T>) -> Result<T> {
     at_path(current, dir, &path.read_path()?, act)
 }
 
 /// As [`at`], for a path that has been read.
-pub fn at_path<T>(
-    current: &Current,
-    dir: i32,
-    path: &[u8],
-    act: impl FnOnce(&Walk, &[u8]) -> Result<T>,
-) -> Result<T> {
+pub fn at_path<T>(current: &Current, dir: i32, path: &[u8], act: impl FnOnce(&Walk, &[u8]) -> Result<T>) -> Result<T> {
     let base = base(current, dir, path)?;
     let caller = current.caller();
     let walk = Walk::new(&caller, &current.fs, base.as_deref());

@@ -14,17 +14,15 @@ use alloc::vec::Vec;
 use base::{Errno, Error, Events, Result};
 use linux_raw_sys::general as raw;
 use memory::user::UserPtr;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
-use process::limits::Resource;
 use process::Current;
+use process::limits::Resource;
 use vfs::Description;
 use vfs::poll::{Watch, ready, wait_any};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The family.
-pub const CALLS: Calls = &[
-    (raw::__NR_ppoll, slow(ppoll, Slow::Ppoll)),
-    (raw::__NR_pselect6, slow(select::pselect6, Slow::Pselect6)),
-];
+pub const CALLS: Calls =
+    &[(raw::__NR_ppoll, slow(ppoll, Slow::Ppoll)), (raw::__NR_pselect6, slow(select::pselect6, Slow::Pselect6))];
 
 /// A description that is waited for.
 struct Target {
@@ -66,7 +64,8 @@ impl Targets {
         let check = || self.any_ready(current);
         let done = if self.many.is_empty() {
             let none = Watch { queue: None, interest: Events::empty() };
-            let watch = |i: usize| self.few[i].as_ref().map_or(none, |target| Watch::new(&target.file, target.interest));
+            let watch =
+                |i: usize| self.few[i].as_ref().map_or(none, |target| Watch::new(&target.file, target.interest));
             let watches = [watch(0), watch(1)];
             bounded(current, deadline, wait_any(&watches, check)).await?
         } else {

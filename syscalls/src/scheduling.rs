@@ -108,7 +108,9 @@ fn priority_targets(current: &Current, which: u32, who: i32) -> Result<alloc::ve
                 let batch = pid::processes_from(from, 64);
                 let Some(last) = batch.last() else { break };
                 from = last.id() + 1;
-                targets.extend(batch.iter().filter(|process| process.uid() == uid).filter_map(|process| process.any_thread()));
+                targets.extend(
+                    batch.iter().filter(|process| process.uid() == uid).filter_map(|process| process.any_thread()),
+                );
             }
         }
         _ => return Err(Errno::EINVAL.into()),

@@ -11,9 +11,7 @@ use core::future::{pending, poll_fn};
 use core::task::Poll;
 use linux_raw_sys::general as raw;
 use process::current::AltStack;
-use process::signal::{
-    Action, Disposition, SaFlags, Siginfo, Signal, SignalSet, code, deliver, info, send,
-};
+use process::signal::{Action, Disposition, SaFlags, Siginfo, Signal, SignalSet, code, deliver, info, send};
 use process::{Current, Process, Thread, pid, tree};
 
 /// The family.

@@ -19,10 +19,10 @@ pub mod sending;
 mod waiting;
 
 use crate::args::Args;
+use crate::creation::now;
 use crate::paths::{caller, check_flags, install, opened};
 use crate::table::{Calls, fast, slow};
 use crate::wait::Slow;
-use crate::creation::now;
 use alloc::sync::Arc;
 use base::{Errno, Result};
 use header::{read_address, store_address};
@@ -102,9 +102,11 @@ fn socketpair(current: &mut Current, args: &Args) -> Result<usize> {
     let first = files.reserve(limit, cloexec)?;
     let second = files.reserve(limit, cloexec).inspect_err(|_| files.release(first))?;
     // The numbers are stored before there is anything that could not be undone.
-    let made = args.ptr::<[u32; 2]>(3).write(&[first, second]).map_err(Into::into).and_then(|()| {
-        kernel::network::get()?.socket_pair(&current.caller(), args.int(0), kind, args.int(2))
-    });
+    let made = args
+        .ptr::<[u32; 2]>(3)
+        .write(&[first, second])
+        .map_err(Into::into)
+        .and_then(|()| kernel::network::get()?.socket_pair(&current.caller(), args.int(0), kind, args.int(2)));
     match made {
         Ok((a, b)) => {
             files.fill(first, describe(a, flags));

@@ -37,7 +37,11 @@ fn unknown(current: &mut Current, _: &Args) -> Result<usize> {
 
 /// Each unknown number that was called, and how often; numbers past the table count as one.
 pub fn unknown_calls() -> impl Iterator<Item = (usize, u64)> {
-    UNKNOWN.iter().enumerate().map(|(number, count)| (number, count.load(Ordering::Relaxed))).filter(|(_, count)| *count > 0)
+    UNKNOWN
+        .iter()
+        .enumerate()
+        .map(|(number, count)| (number, count.load(Ordering::Relaxed)))
+        .filter(|(_, count)| *count > 0)
 }
 
 /// A call that never waits.

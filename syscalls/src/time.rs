@@ -36,7 +36,9 @@ fn read_clock(current: &Current, clock: i32) -> Result<u64> {
     match clock as u32 {
         raw::CLOCK_REALTIME | raw::CLOCK_REALTIME_COARSE => Ok(realtime()),
         raw::CLOCK_TAI => Ok(realtime()),
-        raw::CLOCK_MONOTONIC | raw::CLOCK_MONOTONIC_RAW | raw::CLOCK_MONOTONIC_COARSE | raw::CLOCK_BOOTTIME => Ok(monotonic()),
+        raw::CLOCK_MONOTONIC | raw::CLOCK_MONOTONIC_RAW | raw::CLOCK_MONOTONIC_COARSE | raw::CLOCK_BOOTTIME => {
+            Ok(monotonic())
+        }
         raw::CLOCK_PROCESS_CPUTIME_ID => Ok(process_time(&current.thread.process)),
         raw::CLOCK_THREAD_CPUTIME_ID => Ok(thread_time(&current.thread)),
         _ => Err(Errno::EINVAL.into()),

@@ -11,9 +11,9 @@ use arch::addr::VirtAddr;
 use arch::trap::PageFault;
 use base::{Capability, Errno, Error, Events, Restart, Result};
 use memory::io::{Dst, IoVec, MAX_TRANSFER, Src};
+use process::Current;
 use process::limits::{INFINITY, Resource};
 use process::signal::{Siginfo, Signal, send};
-use process::Current;
 use vfs::eventfd::EventFd;
 use vfs::{Caller, Description, FileType, attributes};
 
@@ -284,7 +284,8 @@ pub fn partial(done: usize, error: Error) -> Result<usize> {
 pub async fn read_on(current: &Current, transfer: Transfer<'_>, mut done: usize) -> Result<usize> {
     let since = kernel::time::monotonic();
     let caller = transfer.caller(current);
-    let limit = socket_timeout(transfer.file, |socket| socket.receive_timeout()).map(|nanos| since.saturating_add(nanos));
+    let limit =
+        socket_timeout(transfer.file, |socket| socket.receive_timeout()).map(|nanos| since.saturating_add(nanos));
     let mut next = transfer.read_step(&caller, &mut done);
     loop {
         match next {
@@ -315,14 +316,16 @@ pub async fn read_on(current: &Current, transfer: Transfer<'_>, mut done: usize)
                 });
                 next = match until {
                     None => current.thread.interruptible(Restart::IfAsked, ready).await?,
-                    Some(at) => match current.thread.interruptible(Restart::IfAsked, executor::timeout_at(at, ready)).await {
-                        Ok(Ok(next)) => next,
-                        Ok(Err(_)) if limit.is_some() => return Err(Errno::EAGAIN.into()),
-                        Ok(Err(_)) => return read_late(&transfer, &caller),
-                        // What a time limit of a socket bounds is not restarted.
-                        Err(Error::Interrupted(_)) if limit.is_some() => return Err(Errno::EINTR.into()),
-                        Err(error) => return Err(error),
-                    },
+                    Some(at) => {
+                        match current.thread.interruptible(Restart::IfAsked, executor::timeout_at(at, ready)).await {
+                            Ok(Ok(next)) => next,
+                            Ok(Err(_)) if limit.is_some() => return Err(Errno::EAGAIN.into()),
+                            Ok(Err(_)) => return read_late(&transfer, &caller),
+                            // What a time limit of a socket bounds is not restarted.
+                            Err(Error::Interrupted(_)) if limit.is_some() => return Err(Errno::EINTR.into()),
+                            Err(error) => return Err(error),
+                        }
+                    }
                 };
             }
         }

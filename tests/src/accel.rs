@@ -24,45 +24,23 @@ pub fn find(arch: Arch, kernel: &Kernel, root: &[u8]) -> Result<Option<&'static 
     if !arch.is_host() || std::env::var("POLLUX_ACCEL").is_ok_and(|value| value == "tcg") {
         return Ok(None);
     }
-    let name = if cfg!(target_os = "macos") {
-        "hvf"
-    } else {
-        "kvm"
-    };
-    if name == "kvm"
-        && fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open("/dev/kvm")
-            .is_err()
-    {
+    let name = if cfg!(target_os = "macos") { "hvf" } else { "kvm" };
+    if name == "kvm" && fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
         return Ok(None);
     }
     let dir = out().join("setup");
     fs::create_dir_all(&dir)?;
-    let record = dir.join(format!(
-        "{name}-{}-{}",
-        arch.name(),
-        kernel.name.replace(['/', ' '], "_")
-    ));
+    let record = dir.join(format!("{name}-{}-{}", arch.name(), kernel.name.replace(['/', ' '], "_")));
     let key = key(arch);
-    if let Some(verdict) = fs::read_to_string(&record)
-        .ok()
-        .and_then(|text| text.strip_prefix(&key).map(str::to_string))
+    if let Some(verdict) = fs::read_to_string(&record).ok().and_then(|text| text.strip_prefix(&key).map(str::to_string))
     {
         return Ok((verdict.trim() == "works").then_some(name));
     }
     let works = instructions_run(arch, name)? && kernel_boots(arch, name, kernel, root)?;
     if !works {
-        eprintln!(
-            "harness: {name} is here but does not boot {}; using translation from now on",
-            kernel.name
-        );
+        eprintln!("harness: {name} is here but does not boot {}; using translation from now on", kernel.name);
     }
-    fs::write(
-        &record,
-        format!("{key}{}\n", if works { "works" } else { "fails" }),
-    )?;
+    fs::write(&record, format!("{key}{}\n", if works { "works" } else { "fails" }))?;
     Ok(works.then_some(name))
 }
 
@@ -76,69 +54,32 @@ fn kernel_boots(arch: Arch, name: &'static str, kernel: &Kernel, root: &[u8]) ->
         accelerator: Some(name),
     };
     let initrd = out().join(format!("probe-{}.cpio", std::process::id()));
-    fs::write(
-        &initrd,
-        run::initramfs(root.to_vec(), &["true".to_string()])?,
-    )?;
+    fs::write(&initrd, run::initramfs(root.to_vec(), &["true".to_string()])?)?;
     let nowhere = || Box::new(std::io::sink());
-    let streams = Streams {
-        stdout: nowhere(),
-        stderr: nowhere(),
-        log: nowhere(),
-        stdin: None,
-        report: false,
-    };
+    let streams = Streams { stdout: nowhere(), stderr: nowhere(), log: nowhere(), stdin: None, report: false };
     let status = run::run(&config, kernel, &initrd, BOOT_LIMIT, streams);
     let _ = fs::remove_file(&initrd);
     Ok(status? == 0)
 }
 
 fn key(arch: Arch) -> String {
-    let version = Command::new(arch.qemu())
-        .arg("--version")
-        .output()
-        .map(|output| output.stdout)
-        .unwrap_or_default();
+    let version = Command::new(arch.qemu()).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
     let host = fs::read_to_string("/proc/version").unwrap_or_default();
-    format!(
-        "{} {} ",
-        String::from_utf8_lossy(&version)
-            .lines()
-            .next()
-            .unwrap_or(""),
-        host.trim()
-    )
+    format!("{} {} ", String::from_utf8_lossy(&version).lines().next().unwrap_or(""), host.trim())
 }
 
 /// Boots a few instructions that end QEMU in a way that only running them can.
 fn instructions_run(arch: Arch, accelerator: &str) -> Result<bool> {
     let image = out().join("setup/probe.bin");
     let mut command = Command::new(arch.qemu());
-    command.args([
-        "-nodefaults",
-        "-display",
-        "none",
-        "-no-reboot",
-        "-accel",
-        accelerator,
-        "-cpu",
-        "host",
-    ]);
+    command.args(["-nodefaults", "-display", "none", "-no-reboot", "-accel", accelerator, "-cpu", "host"]);
     let expected = match arch {
         Arch::X86_64 => {
             // A 64 KiB firmware: the reset vector jumps to `mov al, 0x21; out 0xf4, al; hlt`.
             let mut firmware = vec![0xF4; 64 << 10];
             firmware[0xFFF0..0xFFF5].copy_from_slice(&[0xB0, 0x21, 0xE6, 0xF4, 0xF4]);
             fs::write(&image, firmware)?;
-            command
-                .args([
-                    "-M",
-                    "q35",
-                    "-device",
-                    "isa-debug-exit,iobase=0xf4,iosize=1",
-                    "-bios",
-                ])
-                .arg(&image);
+            command.args(["-M", "q35", "-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-bios"]).arg(&image);
             0x21 << 1 | 1
         }
         Arch::Aarch64 => {
@@ -150,12 +91,7 @@ fn instructions_run(arch: Arch, accelerator: &str) -> Result<bool> {
             0
         }
     };
-    let Ok(mut child) = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-    else {
+    let Ok(mut child) = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
         return Ok(false);
     };
     let deadline = Instant::now() + Duration::from_secs(5);

@@ -45,19 +45,11 @@ pub struct Row {
 }
 
 const fn row(name: &'static str, title: &'static str, budget: u64) -> Row {
-    Row {
-        name,
-        title,
-        unit: Unit::Instructions,
-        budget: if budget == 0 { None } else { Some(budget) },
-    }
+    Row { name, title, unit: Unit::Instructions, budget: if budget == 0 { None } else { Some(budget) } }
 }
 
 const fn bytes(name: &'static str, title: &'static str, budget: u64) -> Row {
-    Row {
-        unit: Unit::Bytes,
-        ..row(name, title, budget)
-    }
+    Row { unit: Unit::Bytes, ..row(name, title, budget) }
 }
 
 /// Every row, in the order in which the program measures them: the rows about memory before the crowds, which leave
@@ -66,11 +58,7 @@ pub const ROWS: &[Row] = &[
     row("getpid", "getpid, raw", 150),
     row("yield_alone", "sched_yield, alone", 250),
     row("yield_threads", "yield between 2 threads, one switch", 500),
-    row(
-        "yield_processes",
-        "yield between 2 processes, one switch",
-        600,
-    ),
+    row("yield_processes", "yield between 2 processes, one switch", 600),
     row("pipe", "pipe, 1 byte, round trip of 2 processes", 3_000),
     row("futex", "futex round trip of 2 threads", 2_500),
     row("eventfd", "eventfd round trip", 2_500),
@@ -85,25 +73,13 @@ pub const ROWS: &[Row] = &[
     row("vfork", "vfork + _exit + wait", 8_000),
     row("fork_exec", "fork + execve(static) + wait", 70_000),
     row("vfork_exec", "vfork + execve(static) + wait", 45_000),
-    bytes(
-        "process_bytes",
-        "memory per forked, blocked process",
-        42_000,
-    ),
+    bytes("process_bytes", "memory per forked, blocked process", 42_000),
     bytes("thread_bytes", "kernel memory per blocked thread", 2_048),
-    row(
-        "wake_1000",
-        "wake 1,000 readers of one pipe, per thread",
-        1_500,
-    ),
+    row("wake_1000", "wake 1,000 readers of one pipe, per thread", 1_500),
     row("switch_2", "switch among 2 threads", 0),
     row("switch_1000", "switch among 1,000 threads", 0),
     row("switch_10000", "switch among 10,000 threads", 0),
-    row(
-        "boot",
-        "power-on to the first instruction of init",
-        60_000_000,
-    ),
+    row("boot", "power-on to the first instruction of init", 60_000_000),
     bytes("memory_at_init", "memory in use at init", 0),
     bytes("image", "kernel image, as -kernel takes it", 0),
 ];
@@ -128,11 +104,7 @@ pub struct Request {
 
 /// Measures, prints the tables and writes the files. The status is 1 if a row of ours failed.
 pub fn bench(request: &Request) -> Result<i32> {
-    let arches = if request.arches.is_empty() {
-        Arch::ALL.to_vec()
-    } else {
-        request.arches.clone()
-    };
+    let arches = if request.arches.is_empty() { Arch::ALL.to_vec() } else { request.arches.clone() };
     let dir = out().join("bench");
     fs::create_dir_all(&dir)?;
     let mut failed = false;
@@ -158,16 +130,9 @@ pub fn bench(request: &Request) -> Result<i32> {
         let table = table(&linux, &ours);
         println!("\n{} ({})\n{table}", arch.name(), peer.name);
         document += &format!("\n## {} (peer: {})\n\n{table}", arch.name(), peer.name);
-        let json =
-            json!({ "arch": arch.name(), "peer": peer.name, "rows": rows_json(&linux, &ours) });
-        fs::write(
-            dir.join(format!("{}.json", arch.name())),
-            serde_json::to_string_pretty(&json)? + "\n",
-        )?;
-        fs::write(
-            dir.join(format!("{}.svg", arch.name())),
-            chart::draw(arch, &peer.name, &linux, &ours),
-        )?;
+        let json = json!({ "arch": arch.name(), "peer": peer.name, "rows": rows_json(&linux, &ours) });
+        fs::write(dir.join(format!("{}.json", arch.name())), serde_json::to_string_pretty(&json)? + "\n")?;
+        fs::write(dir.join(format!("{}.svg", arch.name())), chart::draw(arch, &peer.name, &linux, &ours))?;
     }
     println!("JSON and charts: {}", dir.display());
     if request.record {
@@ -176,50 +141,28 @@ pub fn bench(request: &Request) -> Result<i32> {
     Ok(i32::from(failed))
 }
 
-fn peer_figures(
-    arch: Arch,
-    peer: &Kernel,
-    root: &[u8],
-    program: &Path,
-    request: &Request,
-) -> Result<Figures> {
+fn peer_figures(arch: Arch, peer: &Kernel, root: &[u8], program: &Path, request: &Request) -> Result<Figures> {
     let mut hasher = DefaultHasher::new();
     (&peer.name, fs::read(program)?, qemu_version(arch)).hash(&mut hasher);
-    let cache = out().join("bench").join(format!(
-        "peer-{}-{:016x}.json",
-        arch.name(),
-        hasher.finish()
-    ));
+    let cache = out().join("bench").join(format!("peer-{}-{:016x}.json", arch.name(), hasher.finish()));
     if !request.fresh
         && let Ok(text) = fs::read_to_string(&cache)
         && let Ok(Value::Object(known)) = serde_json::from_str(&text)
     {
-        println!(
-            "bench: {}: figures of an earlier run with the same program (fresh=1 measures anew)",
-            peer.name
-        );
-        return Ok(known
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, Ok(value.as_u64()?))))
-            .collect());
+        println!("bench: {}: figures of an earlier run with the same program (fresh=1 measures anew)", peer.name);
+        return Ok(known.into_iter().filter_map(|(name, value)| Some((name, Ok(value.as_u64()?)))).collect());
     }
     let found = figures(arch, peer, root, request)?;
     if request.rows.is_empty() && found.values().all(Result::is_ok) {
-        let known: BTreeMap<_, _> = found
-            .iter()
-            .filter_map(|(name, value)| Some((name, value.as_ref().ok()?)))
-            .collect();
+        let known: BTreeMap<_, _> =
+            found.iter().filter_map(|(name, value)| Some((name, value.as_ref().ok()?))).collect();
         fs::write(cache, serde_json::to_string(&known)?)?;
     }
     Ok(found)
 }
 
 fn qemu_version(arch: Arch) -> Vec<u8> {
-    std::process::Command::new(arch.qemu())
-        .arg("--version")
-        .output()
-        .map(|output| output.stdout)
-        .unwrap_or_default()
+    std::process::Command::new(arch.qemu()).arg("--version").output().map(|output| output.stdout).unwrap_or_default()
 }
 
 /// The longest that one boot may take: a few hundred million instructions a second, and slow machines.
@@ -231,11 +174,7 @@ const ALONE: &str = "thread_bytes";
 /// Measures every row on one kernel.
 fn figures(arch: Arch, kernel: &Kernel, root: &[u8], request: &Request) -> Result<Figures> {
     let wanted = |name: &str| request.rows.is_empty() || request.rows.iter().any(|row| row == name);
-    let mut left: Vec<&str> = ROWS
-        .iter()
-        .map(|row| row.name)
-        .filter(|name| *name != "image" && wanted(name))
-        .collect();
+    let mut left: Vec<&str> = ROWS.iter().map(|row| row.name).filter(|name| *name != "image" && wanted(name)).collect();
     // Boot first: the note that init left is about this boot, and the crowds come last.
     left.sort_by_key(|name| match *name {
         "boot" | "memory_at_init" => 0,
@@ -247,12 +186,7 @@ fn figures(arch: Arch, kernel: &Kernel, root: &[u8], request: &Request) -> Resul
         found.insert("image".to_string(), Ok(image::size(&kernel.image)));
     }
     while !left.is_empty() {
-        eprintln!(
-            "bench: {} on {}: {} rows",
-            kernel.name,
-            arch.name(),
-            left.len()
-        );
+        eprintln!("bench: {} on {}: {} rows", kernel.name, arch.name(), left.len());
         let mut batch = left.clone();
         if batch.len() > 1 {
             batch.retain(|row| *row != ALONE);
@@ -264,12 +198,7 @@ fn figures(arch: Arch, kernel: &Kernel, root: &[u8], request: &Request) -> Resul
                 continue;
             };
             left.retain(|row| *row != name);
-            found.insert(
-                name.to_string(),
-                value
-                    .parse()
-                    .map_err(|_| value.trim_start_matches("failed ").to_string()),
-            );
+            found.insert(name.to_string(), value.parse().map_err(|_| value.trim_start_matches("failed ").to_string()));
         }
         if !left.iter().any(|row| batch.contains(row)) {
             continue;
@@ -284,8 +213,7 @@ fn figures(arch: Arch, kernel: &Kernel, root: &[u8], request: &Request) -> Resul
         found.insert(left.remove(0).to_string(), Err(why.to_string()));
         if before == left.len() + 1 && found.len() == 1 + usize::from(wanted("image")) {
             // Not even the first row: the kernel does not get as far as the program.
-            left.drain(..)
-                .for_each(|name| drop(found.insert(name.to_string(), Err(why.to_string()))));
+            left.drain(..).for_each(|name| drop(found.insert(name.to_string(), Err(why.to_string()))));
         }
     }
     if let Some(Ok(value)) = found.get_mut("memory_at_init") {
@@ -320,10 +248,7 @@ fn boot(arch: Arch, kernel: &Kernel, root: &[u8], rows: &[&str]) -> Result<(Stri
     };
     let status = run::run(&config, kernel, &initrd, LIMIT, streams);
     let _ = fs::remove_file(&initrd);
-    let text = text
-        .lock()
-        .map(|text| String::from_utf8_lossy(&text).into_owned())
-        .unwrap_or_default();
+    let text = text.lock().map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
     Ok((text, status?))
 }
 
@@ -419,23 +344,10 @@ mod tests {
     #[test]
     fn a_failed_row_is_printed_as_failed_and_one_over_budget_as_over() {
         let linux = Figures::from([("getpid".into(), Ok(329)), ("pipe".into(), Ok(12_024))]);
-        let ours = Figures::from([
-            ("getpid".into(), Ok(200)),
-            ("pipe".into(), Err("panic".into())),
-        ]);
+        let ours = Figures::from([("getpid".into(), Ok(200)), ("pipe".into(), Err("panic".into()))]);
         let table = table(&linux, &ours);
-        assert!(
-            table
-                .lines()
-                .any(|line| line.contains("getpid") && line.ends_with("| over |")),
-            "{table}"
-        );
-        assert!(
-            table
-                .lines()
-                .any(|line| line.contains("panic") && line.ends_with("| failed |")),
-            "{table}"
-        );
+        assert!(table.lines().any(|line| line.contains("getpid") && line.ends_with("| over |")), "{table}");
+        assert!(table.lines().any(|line| line.contains("panic") && line.ends_with("| failed |")), "{table}");
     }
 
     #[test]

@@ -17,10 +17,7 @@ pub struct Archive {
 impl Archive {
     /// An archive that goes on after the entries of an unfinished one.
     pub fn resume(bytes: Vec<u8>) -> Archive {
-        Archive {
-            bytes,
-            inodes: 1_000_000,
-        }
+        Archive { bytes, inodes: 1_000_000 }
     }
 
     /// Adds a directory; `path` has no leading slash.
@@ -56,29 +53,11 @@ impl Archive {
 
     fn entry(&mut self, path: &str, mode: u32, device: (u32, u32), data: &[u8]) {
         self.inodes += 1;
-        let links = if mode & DIRECTORY != 0 && mode & REGULAR != REGULAR {
-            2
-        } else {
-            1
-        };
+        let links = if mode & DIRECTORY != 0 && mode & REGULAR != REGULAR { 2 } else { 1 };
         let size = data.len() as u32;
         let name_size = path.len() as u32 + 1;
-        let fields = [
-            self.inodes,
-            mode,
-            0,
-            0,
-            links,
-            0,
-            size,
-            0,
-            0,
-            device.0,
-            device.1,
-            name_size,
-            0,
-        ]
-        .map(|n| format!("{n:08x}"));
+        let fields = [self.inodes, mode, 0, 0, links, 0, size, 0, 0, device.0, device.1, name_size, 0]
+            .map(|n| format!("{n:08x}"));
         self.bytes.extend_from_slice(b"070701");
         self.bytes.extend_from_slice(fields.concat().as_bytes());
         self.bytes.extend_from_slice(path.as_bytes());

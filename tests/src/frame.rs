@@ -23,15 +23,7 @@ pub enum Kind {
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
-        [
-            Kind::Out,
-            Kind::Err,
-            Kind::Status,
-            Kind::Credit,
-            Kind::Input,
-        ]
-        .into_iter()
-        .find(|&kind| kind as u8 == byte)
+        [Kind::Out, Kind::Err, Kind::Status, Kind::Credit, Kind::Input].into_iter().find(|&kind| kind as u8 == byte)
     }
 }
 
@@ -40,9 +32,7 @@ pub fn encode(kind: Kind, payload: &[u8]) -> Vec<u8> {
     let mut line = Vec::with_capacity(payload.len().div_ceil(3) * 4 + 2);
     line.push(kind as u8);
     for group in payload.chunks(3) {
-        let bits = (0..3).fold(0u32, |bits, index| {
-            bits << 8 | u32::from(*group.get(index).unwrap_or(&0))
-        });
+        let bits = (0..3).fold(0u32, |bits, index| bits << 8 | u32::from(*group.get(index).unwrap_or(&0)));
         line.extend((0..=group.len()).map(|index| 0x80 | (bits >> (18 - 6 * index) & 0x3F) as u8));
     }
     line.push(END);
@@ -78,8 +68,7 @@ impl Decoder {
                 self.bits = self.bits << 6 | u32::from(byte & 0x3F);
                 // Each sextet after a group's first completes a byte.
                 if !self.sextets.is_multiple_of(4) {
-                    self.payload
-                        .push((self.bits >> (6 - 2 * (self.sextets % 4))) as u8);
+                    self.payload.push((self.bits >> (6 - 2 * (self.sextets % 4))) as u8);
                 }
                 self.sextets += 1;
             }
@@ -88,12 +77,7 @@ impl Decoder {
                     return Item::Frame(kind, std::mem::take(&mut self.payload));
                 }
             }
-            start => {
-                *self = Decoder {
-                    kind: Kind::from_byte(start),
-                    ..Decoder::default()
-                }
-            }
+            start => *self = Decoder { kind: Kind::from_byte(start), ..Decoder::default() },
         }
         Item::Partial
     }
@@ -108,10 +92,7 @@ mod tests {
         for len in 0..600usize {
             let payload: Vec<u8> = (0..len).map(|index| (index * 7 + len) as u8).collect();
             let mut decoder = Decoder::default();
-            let last = encode(Kind::Out, &payload)
-                .into_iter()
-                .map(|byte| decoder.push(byte))
-                .last();
+            let last = encode(Kind::Out, &payload).into_iter().map(|byte| decoder.push(byte)).last();
             assert_eq!(last, Some(Item::Frame(Kind::Out, payload)));
         }
     }
@@ -140,9 +121,6 @@ mod tests {
         let mut line = encode(Kind::Out, b"lost");
         line.truncate(4);
         line.extend(encode(Kind::Status, &[7]));
-        assert_eq!(
-            line.into_iter().map(|byte| decoder.push(byte)).last(),
-            Some(Item::Frame(Kind::Status, vec![7]))
-        );
+        assert_eq!(line.into_iter().map(|byte| decoder.push(byte)).last(), Some(Item::Frame(Kind::Status, vec![7])));
     }
 }

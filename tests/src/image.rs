@@ -36,39 +36,22 @@ pub fn build(arch: Arch) -> Result<Kernel> {
             image
         }
     };
-    Ok(Kernel {
-        image,
-        elf: Some(elf),
-        name: "Pollux".to_string(),
-    })
+    Ok(Kernel { image, elf: Some(elf), name: "Pollux".to_string() })
 }
 
 /// Debian's stock cloud kernel, the peer.
 pub fn peer(arch: Arch) -> Result<Kernel> {
-    let wanted = Wanted {
-        plain: vec![format!("linux-image-cloud-{}", arch.debian())],
-        ..Wanted::default()
-    };
+    let wanted = Wanted { plain: vec![format!("linux-image-cloud-{}", arch.debian())], ..Wanted::default() };
     let [package] = &packages::fetch(arch, "peer", &wanted)?[..] else {
         anyhow::bail!("one kernel package was expected");
     };
     let boot = packages::unpack(package)?.join("boot");
     let image = fs::read_dir(&boot)?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .find(|path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-"))
-        })
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-")))
         .with_context(|| format!("no vmlinuz in {}", boot.display()))?;
-    let version = image
-        .file_name()
-        .map(|name| name.to_string_lossy().replace("vmlinuz-", ""))
-        .unwrap_or_default();
-    Ok(Kernel {
-        image,
-        elf: None,
-        name: format!("Linux {version}"),
-    })
+    let version = image.file_name().map(|name| name.to_string_lossy().replace("vmlinuz-", "")).unwrap_or_default();
+    Ok(Kernel { image, elf: None, name: format!("Linux {version}") })
 }
 
 /// The kernel that POLLUX_KERNEL names: `peer`, a path, or by default our own.
@@ -76,11 +59,7 @@ pub fn chosen(arch: Arch) -> Result<Kernel> {
     match std::env::var("POLLUX_KERNEL").as_deref() {
         Err(_) | Ok("" | "ours") => build(arch),
         Ok("peer") => peer(arch),
-        Ok(path) => Ok(Kernel {
-            image: path.into(),
-            elf: None,
-            name: path.to_string(),
-        }),
+        Ok(path) => Ok(Kernel { image: path.into(), elf: None, name: path.to_string() }),
     }
 }
 
@@ -88,27 +67,14 @@ pub fn chosen(arch: Arch) -> Result<Kernel> {
 fn flatten(elf: &[u8]) -> Result<Vec<u8>> {
     let header = FileHeader64::<object::Endianness>::parse(elf)?;
     let endian = header.endian()?;
-    let loads: Vec<_> = header
-        .program_headers(endian, elf)?
-        .iter()
-        .filter(|segment| segment.p_type(endian) == PT_LOAD)
-        .collect();
-    let base = loads
-        .iter()
-        .map(|segment| segment.p_paddr(endian))
-        .min()
-        .context("nothing to load")?;
+    let loads: Vec<_> =
+        header.program_headers(endian, elf)?.iter().filter(|segment| segment.p_type(endian) == PT_LOAD).collect();
+    let base = loads.iter().map(|segment| segment.p_paddr(endian)).min().context("nothing to load")?;
     let mut flat = Vec::new();
     for segment in loads {
-        let data = segment
-            .data(endian, elf)
-            .ok()
-            .context("a segment lies outside the file")?;
+        let data = segment.data(endian, elf).ok().context("a segment lies outside the file")?;
         let start = usize::try_from(segment.p_paddr(endian) - base)?;
-        ensure!(
-            start + data.len() <= 256 << 20,
-            "segments are more than 256 MiB apart"
-        );
+        ensure!(start + data.len() <= 256 << 20, "segments are more than 256 MiB apart");
         if flat.len() < start + data.len() {
             flat.resize(start + data.len(), 0);
         }

@@ -31,35 +31,18 @@ impl Drop for Terminal {
 }
 
 /// Boots a shell. QEMU has the terminal, raw, until it ends; Ctrl-A X ends it.
-pub fn run(
-    config: &Config,
-    kernel: &Kernel,
-    initrd: &Path,
-    limit: Option<Duration>,
-) -> Result<i32> {
+pub fn run(config: &Config, kernel: &Kernel, initrd: &Path, limit: Option<Duration>) -> Result<i32> {
     eprintln!("Leave with Ctrl-A X (or `exit`).");
     let log = image::log_path(config.arch);
     let _ = std::fs::remove_file(&log);
     let mut command = config.command(&kernel.image, initrd);
-    let console = format!(
-        "stdio,id=console,mux=on,signal=off,logfile={}",
-        log.display()
-    );
-    command.args([
-        "-chardev",
-        &console,
-        "-serial",
-        "chardev:console",
-        "-mon",
-        "chardev=console,mode=readline",
-    ]);
+    let console = format!("stdio,id=console,mux=on,signal=off,logfile={}", log.display());
+    command.args(["-chardev", &console, "-serial", "chardev:console", "-mon", "chardev=console,mode=readline"]);
     if !std::io::stdin().is_terminal() {
         command.stdin(Stdio::inherit());
     }
     let terminal = Terminal::keep();
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot start {}", config.arch.qemu()))?;
+    let mut child = command.spawn().with_context(|| format!("cannot start {}", config.arch.qemu()))?;
     let started = Instant::now();
     let expired = loop {
         if child.try_wait()?.is_some() {

@@ -32,11 +32,7 @@ pub fn fetch(arch: Arch, name: &str, wanted: &Wanted) -> Result<Vec<PathBuf>> {
     if let Some(paths) = remembered(&list, &key, &dir) {
         return Ok(paths);
     }
-    eprintln!(
-        "setup: fetching Debian packages for the guest ({name}, {}) into {}",
-        arch.debian(),
-        dir.display()
-    );
+    eprintln!("setup: fetching Debian packages for the guest ({name}, {}) into {}", arch.debian(), dir.display());
     let apt = Apt::prepare(arch)?;
     let mut names = Vec::new();
     for package in &wanted.plain {
@@ -44,17 +40,14 @@ pub fn fetch(arch: Arch, name: &str, wanted: &Wanted) -> Result<Vec<PathBuf>> {
     }
     if !wanted.closure.is_empty() {
         for package in apt.closure(&wanted.closure)? {
-            if !wanted.drop.iter().any(|pattern| matches(pattern, &package))
-                && !names.contains(&package)
-            {
+            if !wanted.drop.iter().any(|pattern| matches(pattern, &package)) && !names.contains(&package) {
                 names.push(package);
             }
         }
     }
     let files = apt.download(&names, &dir)?;
     fs::write(&list, format!("{key}\n{}\n", files.join("\n")))?;
-    remembered(&list, &key, &dir)
-        .context("apt-get said it had downloaded everything, but files are missing")
+    remembered(&list, &key, &dir).context("apt-get said it had downloaded everything, but files are missing")
 }
 
 fn remembered(list: &Path, key: &str, dir: &Path) -> Option<Vec<PathBuf>> {
@@ -76,10 +69,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 
 /// Unpacks a package once and gives the directory.
 pub fn unpack(package: &Path) -> Result<PathBuf> {
-    let file = package
-        .file_name()
-        .and_then(|name| name.to_str())
-        .context("a package without a name")?;
+    let file = package.file_name().and_then(|name| name.to_str()).context("a package without a name")?;
     let dir = out().join("unpacked").join(file.trim_end_matches(".deb"));
     if dir.is_dir() {
         return Ok(dir);
@@ -87,17 +77,8 @@ pub fn unpack(package: &Path) -> Result<PathBuf> {
     let partial = dir.with_extension("partial");
     let _ = fs::remove_dir_all(&partial);
     fs::create_dir_all(&partial)?;
-    let status = Command::new("dpkg-deb")
-        .arg("-x")
-        .arg(package)
-        .arg(&partial)
-        .status()
-        .context("dpkg-deb")?;
-    ensure!(
-        status.success(),
-        "dpkg-deb cannot unpack {}",
-        package.display()
-    );
+    let status = Command::new("dpkg-deb").arg("-x").arg(package).arg(&partial).status().context("dpkg-deb")?;
+    ensure!(status.success(), "dpkg-deb cannot unpack {}", package.display());
     fs::rename(&partial, &dir)?;
     Ok(dir)
 }
@@ -117,18 +98,13 @@ impl Apt {
         fs::write(&status, "")?;
         let sources = base.join("sources.list");
         fs::write(&sources, debian_sources()?)?;
-        let mut apt = Apt {
-            options: Vec::new(),
-        };
+        let mut apt = Apt { options: Vec::new() };
         for (key, value) in [
             ("Dir::State", base.join("state").display().to_string()),
             ("Dir::State::status", status.display().to_string()),
             ("Dir::Cache", base.join("cache").display().to_string()),
             ("Dir::Etc::sourcelist", sources.display().to_string()),
-            (
-                "Dir::Etc::sourceparts",
-                base.join("parts").display().to_string(),
-            ),
+            ("Dir::Etc::sourceparts", base.join("parts").display().to_string()),
             ("APT::Architecture", arch.debian().to_string()),
             ("APT::Architectures", arch.debian().to_string()),
             ("APT::Sandbox::User", "root".to_string()),
@@ -152,19 +128,12 @@ impl Apt {
 
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
-        command
-            .arg("-q")
-            .args(&self.options)
-            .args(arguments)
-            .stdin(Stdio::null());
+        command.arg("-q").args(&self.options).args(arguments).stdin(Stdio::null());
         command
     }
 
     fn get(&self, arguments: &[&str]) -> Result<String> {
-        let output = self
-            .command("apt-get", arguments)
-            .output()
-            .context("apt-get")?;
+        let output = self.command("apt-get", arguments).output().context("apt-get")?;
         ensure!(
             output.status.success(),
             "apt-get {} failed:\n{}",
@@ -179,14 +148,9 @@ impl Apt {
         if !package.starts_with("linux-image") {
             return Ok(package.to_string());
         }
-        let output = self
-            .command("apt-cache", &["depends", package])
-            .output()
-            .context("apt-cache")?;
+        let output = self.command("apt-cache", &["depends", package]).output().context("apt-cache")?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let real = text
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
+        let real = text.lines().find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
         Ok(real.map_or(package.to_string(), |name| format!("linux-image-{name}")))
     }
 
@@ -194,13 +158,10 @@ impl Apt {
         let mut arguments = vec!["install", "-y", "--print-uris"];
         arguments.extend(packages.iter().map(String::as_str));
         let text = self.get(&arguments)?;
-        let names = text
-            .lines()
-            .filter(|line| line.starts_with('\''))
-            .filter_map(|line| {
-                let file = line.split_whitespace().nth(1)?;
-                Some(file.split('_').next()?.to_string())
-            });
+        let names = text.lines().filter(|line| line.starts_with('\'')).filter_map(|line| {
+            let file = line.split_whitespace().nth(1)?;
+            Some(file.split('_').next()?.to_string())
+        });
         Ok(names.collect())
     }
 
@@ -215,16 +176,9 @@ impl Apt {
             .filter_map(|line| line.split_whitespace().nth(1).map(str::to_string))
             .collect();
         arguments.remove(1);
-        let output = self
-            .command("apt-get", &arguments)
-            .current_dir(dir)
-            .output()
-            .context("apt-get download")?;
+        let output = self.command("apt-get", &arguments).current_dir(dir).output().context("apt-get download")?;
         if !output.status.success() {
-            bail!(
-                "apt-get download failed:\n{}",
-                String::from_utf8_lossy(&output.stderr)
-            );
+            bail!("apt-get download failed:\n{}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(files)
     }
@@ -233,8 +187,7 @@ impl Apt {
 /// The machine's own Debian sources as one-line entries.
 fn debian_sources() -> Result<String> {
     if let Some(path) = std::env::var_os("POLLUX_APT_SOURCES") {
-        return fs::read_to_string(&path)
-            .with_context(|| format!("POLLUX_APT_SOURCES={}", path.display()));
+        return fs::read_to_string(&path).with_context(|| format!("POLLUX_APT_SOURCES={}", path.display()));
     }
     let format = "$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)";
     let output = Command::new("apt-get")
@@ -247,9 +200,8 @@ fn debian_sources() -> Result<String> {
         if let [origin, uri, release, component] = line.split('|').collect::<Vec<_>>()[..]
             && origin == "Debian"
         {
-            let line = format!(
-                "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {uri} {release} {component}"
-            );
+            let line =
+                format!("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {uri} {release} {component}");
             if !lines.contains(&line) {
                 lines.push(line);
             }

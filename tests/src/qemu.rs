@@ -38,9 +38,7 @@ impl Config {
     pub fn from_environment(arch: Arch) -> Result<Config> {
         let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let cpus = match value("POLLUX_SMP") {
-            Some(text) => text
-                .parse()
-                .with_context(|| format!("smp={text} is not a number"))?,
+            Some(text) => text.parse().with_context(|| format!("smp={text} is not a number"))?,
             None => 1,
         };
         if !(1..=64).contains(&cpus) {
@@ -65,22 +63,10 @@ impl Config {
         } else {
             Command::new(self.arch.qemu())
         };
-        command.args([
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-vga",
-            "none",
-            "-no-reboot",
-        ]);
+        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-no-reboot"]);
         command.args(["-m", &self.memory, "-smp", &self.cpus.to_string()]);
         self.machine_options(&mut command);
-        command
-            .arg("-kernel")
-            .arg(kernel)
-            .arg("-initrd")
-            .arg(initrd);
+        command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
         command.args(["-append", &self.command_line()]);
         command
     }
@@ -105,11 +91,7 @@ impl Config {
                 match self.accelerator {
                     Some(name) => command.args(["-accel", name, "-cpu", "host"]),
                     None => {
-                        let cpu = if self.arch == Arch::X86_64 {
-                            "max"
-                        } else {
-                            "max,pauth-impdef=on"
-                        };
+                        let cpu = if self.arch == Arch::X86_64 { "max" } else { "max,pauth-impdef=on" };
                         command.args(["-accel", "tcg,thread=multi", "-cpu", cpu])
                     }
                 };
@@ -144,18 +126,8 @@ mod tests {
             accelerator: None,
         };
         let command = config.command(Path::new("k"), Path::new("i"));
-        let line = command
-            .get_args()
-            .map(|word| word.to_string_lossy())
-            .collect::<Vec<_>>()
-            .join(" ");
-        for part in [
-            "-icount shift=0,sleep=off",
-            "-cpu max,erms=off,la57=off",
-            "-seed 1",
-            "clock=vm",
-            "-smp 1",
-        ] {
+        let line = command.get_args().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        for part in ["-icount shift=0,sleep=off", "-cpu max,erms=off,la57=off", "-seed 1", "clock=vm", "-smp 1"] {
             assert!(line.contains(part), "{part} is not in {line}");
         }
         assert!(line.ends_with("console=ttyS0 panic=-1 quiet"));

@@ -71,10 +71,7 @@ pub fn names() -> Result<Vec<String>> {
 impl Recipe {
     /// Reads a recipe.
     pub fn load(name: &str) -> Result<Recipe> {
-        let mut recipe = Recipe {
-            name: name.to_string(),
-            ..Recipe::default()
-        };
+        let mut recipe = Recipe { name: name.to_string(), ..Recipe::default() };
         recipe.read(name, 0)?;
         Ok(recipe)
     }
@@ -82,28 +79,16 @@ impl Recipe {
     fn read(&mut self, name: &str, depth: usize) -> Result<()> {
         ensure!(depth < 8, "recipe {name}: includes go round in a circle");
         let path = recipes().join(name);
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("there is no recipe {}", path.display()))?;
+        let text = fs::read_to_string(&path).with_context(|| format!("there is no recipe {}", path.display()))?;
         for (number, line) in text.lines().enumerate() {
-            let words: Vec<&str> = line
-                .split('#')
-                .next()
-                .unwrap_or("")
-                .split_whitespace()
-                .collect();
-            self.directive(&words, depth)
-                .with_context(|| format!("{}:{}", path.display(), number + 1))?;
+            let words: Vec<&str> = line.split('#').next().unwrap_or("").split_whitespace().collect();
+            self.directive(&words, depth).with_context(|| format!("{}:{}", path.display(), number + 1))?;
         }
         Ok(())
     }
 
     fn directive(&mut self, words: &[&str], depth: usize) -> Result<()> {
-        let owned = |words: &[&str]| {
-            words
-                .iter()
-                .map(|word| word.to_string())
-                .collect::<Vec<_>>()
-        };
+        let owned = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();
         match words {
             [] => {}
             ["include", name] => self.read(name, depth + 1)?,
@@ -112,22 +97,15 @@ impl Recipe {
             ["drop", names @ ..] => self.wanted.drop.extend(owned(names)),
             ["prune", paths @ ..] => self.prune.extend(owned(paths)),
             ["program", name, path] => self.programs.push((name.to_string(), inner(path))),
-            ["applets", busybox, directory] => {
-                self.applets.push((inner(busybox), inner(directory)))
-            }
-            ["dir", path, mode] => self
-                .nodes
-                .push((inner(path), Node::Directory(u32::from_str_radix(mode, 8)?))),
-            ["link", path, target] => self
-                .nodes
-                .push((inner(path), Node::Link(target.to_string()))),
+            ["applets", busybox, directory] => self.applets.push((inner(busybox), inner(directory))),
+            ["dir", path, mode] => self.nodes.push((inner(path), Node::Directory(u32::from_str_radix(mode, 8)?))),
+            ["link", path, target] => self.nodes.push((inner(path), Node::Link(target.to_string()))),
             ["file", path, mode, source] => {
                 let node = Node::Copy(recipes().join(source), u32::from_str_radix(mode, 8)?);
                 self.nodes.push((inner(path), node));
             }
             ["device", path, major, minor] => {
-                self.nodes
-                    .push((inner(path), Node::Device(major.parse()?, minor.parse()?)));
+                self.nodes.push((inner(path), Node::Device(major.parse()?, minor.parse()?)));
             }
             _ => bail!("'{}' is not a directive", words.join(" ")),
         }
@@ -155,12 +133,7 @@ impl Recipe {
         }
         let dir = out().join("roots");
         fs::create_dir_all(&dir)?;
-        let cached = dir.join(format!(
-            "{}-{}-{:016x}",
-            self.name,
-            arch.name(),
-            hasher.finish()
-        ));
+        let cached = dir.join(format!("{}-{}-{:016x}", self.name, arch.name(), hasher.finish()));
         if let Ok(bytes) = fs::read(&cached) {
             return Ok(bytes);
         }
@@ -189,14 +162,10 @@ impl Recipe {
             tree.insert(path.clone(), Node::Copy(programs.join(name), 0o755));
         }
         for (busybox, directory) in &self.applets {
-            let Some(Node::Copy(source, _)) = tree.get(busybox) else {
-                bail!("no {busybox} in this recipe")
-            };
-            let names = applets(&fs::read(source)?)
-                .with_context(|| format!("no applets in {}", source.display()))?;
+            let Some(Node::Copy(source, _)) = tree.get(busybox) else { bail!("no {busybox} in this recipe") };
+            let names = applets(&fs::read(source)?).with_context(|| format!("no applets in {}", source.display()))?;
             for name in names {
-                tree.entry(inner(&format!("{directory}/{name}")))
-                    .or_insert(Node::Link(format!("/{busybox}")));
+                tree.entry(inner(&format!("{directory}/{name}"))).or_insert(Node::Link(format!("/{busybox}")));
             }
         }
         tree.extend(self.nodes.iter().cloned());
@@ -207,31 +176,15 @@ impl Recipe {
     fn add_tree(&self, tree: &mut BTreeMap<String, Node>, top: &Path, dir: &Path) -> Result<()> {
         for entry in fs::read_dir(dir)? {
             let path = entry?.path();
-            let name = inner(
-                path.strip_prefix(top)?
-                    .to_str()
-                    .context("a name that is not UTF-8")?,
-            );
-            if self
-                .prune
-                .iter()
-                .any(|prune| name == *prune || name.starts_with(&format!("{prune}/")))
-            {
+            let name = inner(path.strip_prefix(top)?.to_str().context("a name that is not UTF-8")?);
+            if self.prune.iter().any(|prune| name == *prune || name.starts_with(&format!("{prune}/"))) {
                 continue;
             }
             let data = fs::symlink_metadata(&path)?;
             let mode = data.permissions().mode() & 0o7777;
             if data.is_symlink() {
                 let target = fs::read_link(&path)?;
-                tree.insert(
-                    name,
-                    Node::Link(
-                        target
-                            .to_str()
-                            .context("a link that is not UTF-8")?
-                            .to_string(),
-                    ),
-                );
+                tree.insert(name, Node::Link(target.to_str().context("a link that is not UTF-8")?.to_string()));
             } else if data.is_dir() {
                 if !matches!(name.as_str(), "bin" | "sbin" | "lib" | "lib64") {
                     tree.insert(name, Node::Directory(mode));
@@ -284,18 +237,9 @@ fn archive(tree: &BTreeMap<String, Node>) -> Result<Vec<u8>> {
 
 /// The applet names that are compiled into a busybox: strings in alphabetical order that begin with `[` and `[[`.
 fn applets(busybox: &[u8]) -> Option<Vec<String>> {
-    let start = busybox
-        .windows(6)
-        .position(|window| window == b"\0[\0[[\0")?
-        + 1;
-    let names = busybox[start..]
-        .split(|&byte| byte == 0)
-        .take_while(|name| !name.is_empty());
-    Some(
-        names
-            .filter_map(|name| String::from_utf8(name.to_vec()).ok())
-            .collect(),
-    )
+    let start = busybox.windows(6).position(|window| window == b"\0[\0[[\0")? + 1;
+    let names = busybox[start..].split(|&byte| byte == 0).take_while(|name| !name.is_empty());
+    Some(names.filter_map(|name| String::from_utf8(name.to_vec()).ok()).collect())
 }
 
 #[cfg(test)]

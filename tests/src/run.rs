@@ -61,10 +61,7 @@ pub fn initramfs(root: Vec<u8>, command: &[String]) -> Result<Vec<u8>> {
         list.extend_from_slice(argument.as_bytes());
         list.push(0);
     }
-    ensure!(
-        list.len() < 64 * 1024 && command.len() <= 1024,
-        "the command line is too long (64 KiB, 1024 words)"
-    );
+    ensure!(list.len() < 64 * 1024 && command.len() <= 1024, "the command line is too long (64 KiB, 1024 words)");
     let mut archive = Archive::resume(root);
     if !command.is_empty() {
         archive.file("etc/pollux-run", 0o600, &list);
@@ -79,35 +76,16 @@ enum Event {
 }
 
 /// Boots and runs the command that is in the initramfs; gives its status, or one of this module's.
-pub fn run(
-    config: &Config,
-    kernel: &Kernel,
-    initrd: &Path,
-    limit: Duration,
-    streams: Streams,
-) -> Result<i32> {
+pub fn run(config: &Config, kernel: &Kernel, initrd: &Path, limit: Duration, streams: Streams) -> Result<i32> {
     let mut command = config.command(&kernel.image, initrd);
-    command.args([
-        "-chardev",
-        "stdio,id=console,signal=off",
-        "-serial",
-        "chardev:console",
-    ]);
+    command.args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot start {}", config.arch.qemu()))?;
+    let mut child = command.spawn().with_context(|| format!("cannot start {}", config.arch.qemu()))?;
     let input = child.stdin.take().context("no pipe to QEMU")?;
     let mut output = child.stdout.take().context("no pipe from QEMU")?;
 
     let (events, received) = mpsc::channel();
-    let Streams {
-        mut stdout,
-        mut stderr,
-        mut log,
-        stdin,
-        report: tell,
-    } = streams;
+    let Streams { mut stdout, mut stderr, mut log, stdin, report: tell } = streams;
     let reader = thread::spawn(move || read_console(&mut output, &events, &mut *log));
     let (credit, granted) = mpsc::channel();
     // Not joined: it may be waiting for input that nobody needs any more.
@@ -118,33 +96,20 @@ pub fn run(
     let mut panicked = false;
     let outcome = loop {
         // After the end is known, the machine gets a moment to stop by itself.
-        let until = if status.is_some() || panicked {
-            deadline.min(Instant::now() + GRACE)
-        } else {
-            deadline
-        };
+        let until = if status.is_some() || panicked { deadline.min(Instant::now() + GRACE) } else { deadline };
         match received.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Event::Frame(Kind::Out, payload)) => {
                 // A reader that went away (EPIPE) ends the run as it would end the command.
-                if stdout
-                    .write_all(&payload)
-                    .and_then(|()| stdout.flush())
-                    .is_err()
-                {
+                if stdout.write_all(&payload).and_then(|()| stdout.flush()).is_err() {
                     break Some(141);
                 }
             }
             Ok(Event::Frame(Kind::Err, payload)) => stderr.write_all(&payload)?,
             Ok(Event::Frame(Kind::Credit, payload)) => {
-                let count = payload
-                    .iter()
-                    .rev()
-                    .fold(0usize, |sum, &byte| sum << 8 | usize::from(byte));
+                let count = payload.iter().rev().fold(0usize, |sum, &byte| sum << 8 | usize::from(byte));
                 let _ = credit.send(count);
             }
-            Ok(Event::Frame(Kind::Status, payload)) => {
-                status = payload.first().map(|&byte| i32::from(byte))
-            }
+            Ok(Event::Frame(Kind::Status, payload)) => status = payload.first().map(|&byte| i32::from(byte)),
             Ok(Event::Frame(Kind::Input, _)) => {}
             Ok(Event::Panic) => panicked = true,
             Ok(Event::Closed) | Err(RecvTimeoutError::Disconnected) => break None,
@@ -184,18 +149,10 @@ fn end(child: &mut Child) {
 pub fn report(code: i32, log: &str, kernel: &Kernel, limit: Duration) {
     match code {
         PANIC => eprintln!("harness: the kernel panicked"),
-        LIMIT => eprintln!(
-            "harness: no end within the limit of {} s (hang, or limit= too low)",
-            limit.as_secs()
-        ),
-        _ => eprintln!(
-            "harness: the machine stopped without the command's status (triple fault or reset)"
-        ),
+        LIMIT => eprintln!("harness: no end within the limit of {} s (hang, or limit= too low)", limit.as_secs()),
+        _ => eprintln!("harness: the machine stopped without the command's status (triple fault or reset)"),
     }
-    let symbols = kernel
-        .elf
-        .as_deref()
-        .and_then(|elf| Symbols::load(elf).ok());
+    let symbols = kernel.elf.as_deref().and_then(|elf| Symbols::load(elf).ok());
     match symbols::explain(log, symbols.as_ref()) {
         Some(text) => eprint!("{text}"),
         None => {
@@ -241,11 +198,7 @@ fn read_console(output: &mut impl Read, events: &Sender<Event>, log: &mut dyn Wr
 }
 
 /// Sends input as the guest grants room for it, and its end.
-fn send_input(
-    mut source: Option<Box<dyn Read + Send>>,
-    mut guest: ChildStdin,
-    granted: &mpsc::Receiver<usize>,
-) {
+fn send_input(mut source: Option<Box<dyn Read + Send>>, mut guest: ChildStdin, granted: &mpsc::Receiver<usize>) {
     let mut room = 0;
     let mut buffer = [0u8; 510];
     loop {
@@ -264,11 +217,7 @@ fn send_input(
             },
             None => 0,
         };
-        if guest
-            .write_all(&frame::encode(Kind::Input, &buffer[..count]))
-            .and_then(|()| guest.flush())
-            .is_err()
-        {
+        if guest.write_all(&frame::encode(Kind::Input, &buffer[..count])).and_then(|()| guest.flush()).is_err() {
             return;
         }
         if count == 0 {

@@ -22,13 +22,8 @@ impl Symbols {
         let mut found = Vec::new();
         if let Ok(mut frames) = self.loader.find_frames(address) {
             while let Ok(Some(frame)) = frames.next() {
-                let name = frame
-                    .function
-                    .as_ref()
-                    .and_then(|name| name.raw_name().ok().map(|name| demangle(&name)));
-                let place = frame
-                    .location
-                    .and_then(|place| Some(format!("{}:{}", short(place.file?), place.line?)));
+                let name = frame.function.as_ref().and_then(|name| name.raw_name().ok().map(|name| demangle(&name)));
+                let place = frame.location.and_then(|place| Some(format!("{}:{}", short(place.file?), place.line?)));
                 match (name, place) {
                     (Some(name), Some(place)) => found.push(format!("{name} ({place})")),
                     (Some(name), None) => found.push(name),
@@ -55,9 +50,7 @@ fn demangle(name: &str) -> String {
 fn short(path: &str) -> &str {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/");
     let top = root.trim_end_matches("tests/");
-    path.strip_prefix(top)
-        .or_else(|| path.rsplit_once("/library/").map(|(_, rest)| rest))
-        .unwrap_or(path)
+    path.strip_prefix(top).or_else(|| path.rsplit_once("/library/").map(|(_, rest)| rest)).unwrap_or(path)
 }
 
 /// Whether a line says that the kernel gave up.
@@ -68,18 +61,10 @@ pub fn is_panic(line: &str) -> bool {
 /// The kernel addresses of a line: `0x` and 16 hexadecimal digits with the upper half's leading ones, or any address on
 /// a line of a backtrace (`  #N 0x...`).
 pub fn addresses(line: &str) -> Vec<u64> {
-    let in_backtrace = line
-        .split(']')
-        .next_back()
-        .unwrap_or(line)
-        .trim_start()
-        .starts_with('#');
+    let in_backtrace = line.split(']').next_back().unwrap_or(line).trim_start().starts_with('#');
     line.match_indices("0x")
         .filter_map(|(at, _)| {
-            let digits: String = line[at + 2..]
-                .chars()
-                .take_while(char::is_ascii_hexdigit)
-                .collect();
+            let digits: String = line[at + 2..].chars().take_while(char::is_ascii_hexdigit).collect();
             u64::from_str_radix(&digits, 16).ok()
         })
         .filter(|&address| address >= 0xFFFF_0000_0000_0000 || (in_backtrace && address >= 0x1000))
@@ -111,23 +96,14 @@ mod tests {
     #[test]
     fn addresses_are_found_in_backtraces_and_where_they_are_kernel_ones() {
         assert_eq!(addresses("  #0 0x200140"), [0x200140]);
-        assert_eq!(
-            addresses("[    0.5] #3 0xffffffff80201234 0x1"),
-            [0xffff_ffff_8020_1234]
-        );
-        assert_eq!(
-            addresses("fault at 0x1234 rip 0xffffffff80001000"),
-            [0xffff_ffff_8000_1000]
-        );
+        assert_eq!(addresses("[    0.5] #3 0xffffffff80201234 0x1"), [0xffff_ffff_8020_1234]);
+        assert_eq!(addresses("fault at 0x1234 rip 0xffffffff80001000"), [0xffff_ffff_8000_1000]);
         assert!(addresses("0xzz 0x").is_empty());
     }
 
     #[test]
     fn a_log_without_a_panic_has_nothing_to_explain() {
         assert!(explain("booting\nall well\n", None).is_none());
-        assert_eq!(
-            explain("a\nKernel panic - not syncing\nb\n", None).unwrap(),
-            "Kernel panic - not syncing\nb\n"
-        );
+        assert_eq!(explain("a\nKernel panic - not syncing\nb\n", None).unwrap(), "Kernel panic - not syncing\nb\n");
     }
 }

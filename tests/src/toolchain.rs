@@ -11,8 +11,7 @@ use crate::arch::{Arch, out, root};
 /// Options that make a guest program an ordinary static one: a fixed address. They are passed by the
 /// environment, so that the kernel's own options from a configuration file do not mix with them. The code model stays
 /// the target's own, which the core library that comes with a compiler was built for; low addresses suit it too.
-const PROGRAM_FLAGS: &str =
-    "-Crelocation-model=static -Clink-arg=--image-base=0x400000 -Clink-arg=-zseparate-code";
+const PROGRAM_FLAGS: &str = "-Crelocation-model=static -Clink-arg=--image-base=0x400000 -Clink-arg=-zseparate-code";
 
 /// A compiler for the bare-metal targets.
 pub struct Toolchain {
@@ -26,12 +25,9 @@ impl Toolchain {
     /// Reads what the set-up script recorded.
     pub fn load() -> Result<Toolchain> {
         let path = out().join("setup/toolchain");
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("{}: run `just setup` first", path.display()))?;
+        let text = fs::read_to_string(&path).with_context(|| format!("{}: run `just setup` first", path.display()))?;
         let value = |key: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
-                .filter(|value| !value.is_empty())
+            text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).filter(|value| !value.is_empty())
         };
         Ok(Toolchain {
             cargo: value("cargo").unwrap_or("cargo").into(),
@@ -44,22 +40,12 @@ impl Toolchain {
     pub fn cargo(&self, arch: Arch, verb: &str) -> Command {
         let mut command = Command::new(&self.cargo);
         // What `cargo run` set for the harness itself is not meant for another compiler.
-        for name in [
-            "LD_LIBRARY_PATH",
-            "RUSTFLAGS",
-            "CARGO_ENCODED_RUSTFLAGS",
-            "CARGO_TARGET_DIR",
-            "CARGO",
-            "RUSTC",
-        ] {
+        for name in ["LD_LIBRARY_PATH", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO", "RUSTC"] {
             command.env_remove(name);
         }
         command.arg(verb).args(["--target", arch.target()]);
         if let Some(rustc) = &self.rustc {
-            command
-                .env("RUSTC", rustc)
-                .env("RUSTC_BOOTSTRAP", "1")
-                .arg("-Zbuild-std=core,alloc,compiler_builtins");
+            command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=core,alloc,compiler_builtins");
         }
         if let Some(linker) = &self.linker {
             let target = arch.target().to_uppercase().replace('-', "_");
@@ -88,13 +74,7 @@ impl Toolchain {
     /// clippy on the kernel.
     pub fn lint_kernel(&self, arch: Arch) -> Command {
         let mut command = self.cargo(arch, "clippy");
-        command.current_dir(root()).args([
-            "--release",
-            "--quiet",
-            "--package",
-            "pollux",
-            "--target-dir",
-        ]);
+        command.current_dir(root()).args(["--release", "--quiet", "--package", "pollux", "--target-dir"]);
         command.arg(out()).args(["--", "-D", "warnings"]);
         command
     }
@@ -102,23 +82,14 @@ impl Toolchain {
     /// clippy on the guest programs.
     pub fn lint_programs(&self, arch: Arch) -> Command {
         let mut command = self.userland(arch, "clippy");
-        command.args([
-            "--release",
-            "--quiet",
-            "--workspace",
-            "--",
-            "-D",
-            "warnings",
-        ]);
+        command.args(["--release", "--quiet", "--workspace", "--", "-D", "warnings"]);
         command
     }
 
     /// A cargo command in the workspace of the guest programs.
     pub fn userland(&self, arch: Arch, verb: &str) -> Command {
         let mut command = self.cargo(arch, verb);
-        command
-            .current_dir(root().join("userland"))
-            .env("RUSTFLAGS", PROGRAM_FLAGS);
+        command.current_dir(root().join("userland")).env("RUSTFLAGS", PROGRAM_FLAGS);
         command.arg("--target-dir").arg(out().join("userland"));
         command
     }
@@ -135,9 +106,7 @@ impl Toolchain {
 /// Runs a build whose output is for the person, not for a script.
 fn run(mut command: Command, what: &str) -> Result<()> {
     command.stdout(std::io::stderr());
-    let status = command
-        .status()
-        .with_context(|| format!("cannot run {command:?}"))?;
+    let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
     ensure!(status.success(), "building {what} failed");
     Ok(())
 }

@@ -6,8 +6,7 @@
 //! its lock is held only while it and the register change together.
 
 use arm_pl011_uart::{
-    DataBits, FifoLevel, Interrupts, LineConfig, PL011Registers, Parity, StopBits, Uart,
-    UniqueMmioPointer,
+    DataBits, FifoLevel, Interrupts, LineConfig, PL011Registers, Parity, StopBits, Uart, UniqueMmioPointer,
 };
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::*};
@@ -39,11 +38,7 @@ pub(super) fn init(registers: *mut u8, irq: u32) {
     IRQ.store(irq, Relaxed);
     REGISTERS.store(registers.cast(), Relaxed);
     if let Some(mut uart) = uart() {
-        let line = LineConfig {
-            data_bits: DataBits::Bits8,
-            parity: Parity::None,
-            stop_bits: StopBits::One,
-        };
+        let line = LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
         // 24 MHz is what QEMU and Arm's boards feed it; the rate that follows is always representable.
         let _ = uart.enable(line, 115_200, 24_000_000);
         uart.set_interrupt_fifo_levels(FifoLevel::Bytes4, FifoLevel::Bytes16);

@@ -102,10 +102,7 @@ impl<'a> Machine<'a> {
             seeds: [b"", b""],
         };
         for reservation in fdt.memory_reservations() {
-            machine.reserved.push(PhysRange {
-                start: PhysAddr(reservation.address()),
-                len: reservation.size(),
-            });
+            machine.reserved.push(PhysRange { start: PhysAddr(reservation.address()), len: reservation.size() });
         }
         for node in fdt.root().children() {
             machine.node(node);
@@ -159,8 +156,7 @@ impl<'a> Machine<'a> {
     fn device(&mut self, node: FdtNode<'a>) {
         let is = |name| node.is_compatible(name);
         if is("arm,psci-1.0") || is("arm,psci-0.2") {
-            self.psci =
-                Some(if value(node, "method") == b"smc\0" { Conduit::Smc } else { Conduit::Hvc });
+            self.psci = Some(if value(node, "method") == b"smc\0" { Conduit::Smc } else { Conduit::Hvc });
         } else if is("arm,gic-v3") {
             let mut regs = regs(node);
             if let (Some(gicd), Some(gicr)) = (regs.next(), regs.next()) {
@@ -186,9 +182,12 @@ impl<'a> Machine<'a> {
 
 /// The register ranges of a node.
 fn regs(node: FdtNode<'_>) -> impl Iterator<Item = PhysRange> {
-    node.reg().ok().flatten().into_iter().flatten().filter_map(|reg| {
-        Some(PhysRange { start: PhysAddr(reg.address().ok()?), len: reg.size().ok()? })
-    })
+    node.reg()
+        .ok()
+        .flatten()
+        .into_iter()
+        .flatten()
+        .filter_map(|reg| Some(PhysRange { start: PhysAddr(reg.address().ok()?), len: reg.size().ok()? }))
 }
 
 /// The INTID of a node's interrupt number `index` in the three-cell form of the Arm GIC.

@@ -88,10 +88,7 @@ fn die(frame: &Frame, kind: u64) -> ! {
 
 #[unsafe(no_mangle)]
 extern "C" fn kernel_overflow(sp: u64, elr: u64, esr: u64, far: u64) -> ! {
-    panic!(
-        "kernel stack overflow on CPU {}: SP {sp:#x} PC {elr:#x} ESR {esr:#x} FAR {far:#x}",
-        percpu::current().id()
-    );
+    panic!("kernel stack overflow on CPU {}: SP {sp:#x} PC {elr:#x} ESR {esr:#x} FAR {far:#x}", percpu::current().id());
 }
 
 /// The memory system reported an error that belongs to no instruction.

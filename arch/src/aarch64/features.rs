@@ -4,8 +4,7 @@
 //! emulated ID registers (HWCAP_CPUID).
 
 use aarch64_cpu::registers::{
-    ID_AA64ISAR0_EL1, ID_AA64ISAR1_EL1, ID_AA64MMFR1_EL1, ID_AA64MMFR2_EL1, ID_AA64PFR0_EL1,
-    Readable,
+    ID_AA64ISAR0_EL1, ID_AA64ISAR1_EL1, ID_AA64MMFR1_EL1, ID_AA64MMFR2_EL1, ID_AA64PFR0_EL1, Readable,
 };
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -76,9 +75,7 @@ fn field(id: Id, shift: u32) -> u64 {
         Id::Pfr1 => {
             let value;
             // SAFETY: only reads a register that is there on every AArch64 CPU.
-            unsafe {
-                asm!("mrs {}, id_aa64pfr1_el1", out(reg) value, options(nomem, nostack, preserves_flags))
-            };
+            unsafe { asm!("mrs {}, id_aa64pfr1_el1", out(reg) value, options(nomem, nostack, preserves_flags)) };
             value
         }
     };

@@ -94,11 +94,7 @@ impl FpuCpu {
         if self.open.load(Relaxed) != open {
             self.open.store(open, Relaxed);
             // The return to EL0 makes it take effect; EL1 may always use the registers.
-            CPACR_EL1.write(if open {
-                CPACR_EL1::FPEN::TrapNothing
-            } else {
-                CPACR_EL1::FPEN::TrapEl0
-            });
+            CPACR_EL1.write(if open { CPACR_EL1::FPEN::TrapNothing } else { CPACR_EL1::FPEN::TrapEl0 });
         }
     }
 
@@ -222,9 +218,7 @@ impl Fpu {
             // SAFETY: the state is ours while it is not live. EL1 may use the vector registers, nothing in the
             // kernel does,
             // and whose they were has been saved (`install_anew`).
-            unsafe {
-                fpu_restore(self.state.map_or(&INITIAL, |state| &(*state.as_ptr()).registers))
-            };
+            unsafe { fpu_restore(self.state.map_or(&INITIAL, |state| &(*state.as_ptr()).registers)) };
             self.registers = self.installed;
             cpu.registers.store(self.installed, Relaxed);
         }

@@ -10,9 +10,7 @@ use aarch64_cpu::asm::barrier;
 use arm_gic::gicv2::GicV2;
 use arm_gic::gicv2::registers::{Gicc, Gicd as GicdV2};
 use arm_gic::gicv3::registers::{Gicd, GicrSgi};
-use arm_gic::gicv3::{
-    GicCpuInterface, GicDistributor, GicRedistributorIterator, SgiTarget, SgiTargetGroup,
-};
+use arm_gic::gicv3::{GicCpuInterface, GicDistributor, GicRedistributorIterator, SgiTarget, SgiTargetGroup};
 use arm_gic::{IntId, InterruptGroup, UniqueMmioPointer};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering::Relaxed};
@@ -225,8 +223,7 @@ pub fn send_ipi(cpu: usize) {
                 target_list: 1 << (affinity(0) & 15),
             };
             // Fails only for an INTID that is no SGI.
-            let _ =
-                GicCpuInterface::send_sgi(IntId::sgi(IPI), target, SgiTargetGroup::CurrentGroup1);
+            let _ = GicCpuInterface::send_sgi(IntId::sgi(IPI), target, SgiTargetGroup::CurrentGroup1);
             barrier::isb(barrier::SY);
         }
         _ => {}

@@ -52,9 +52,7 @@ pub fn install(cpu: usize) {
     let record = of(cpu);
     record.id.store(cpu as u64, Relaxed);
     // SAFETY: TPIDR_EL1 is used for nothing but this pointer.
-    unsafe {
-        asm!("msr tpidr_el1, {}", in(reg) core::ptr::from_ref(record), options(nostack, nomem))
-    };
+    unsafe { asm!("msr tpidr_el1, {}", in(reg) core::ptr::from_ref(record), options(nostack, nomem)) };
 }
 
 /// The record of the CPU that runs this.
@@ -64,9 +62,7 @@ pub fn current() -> &'static PerCpu {
     // SAFETY: `install` ran before anything else on this CPU, so the register holds a reference to a static. A
     // stack
     // never moves to another CPU, so the value may be reused within a function.
-    unsafe {
-        asm!("mrs {}, tpidr_el1", out(reg) record, options(nostack, nomem, pure, preserves_flags))
-    };
+    unsafe { asm!("mrs {}, tpidr_el1", out(reg) record, options(nostack, nomem, pure, preserves_flags)) };
     // SAFETY: as above: it points to a static.
     unsafe { &*record }
 }

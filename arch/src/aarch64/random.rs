@@ -49,9 +49,7 @@ fn hardware() -> Option<u64> {
     for _ in 0..RETRIES {
         let (word, ok): (u64, u64);
         // SAFETY: reads RNDR, which the ID register says is there; the flags tell whether it had a number.
-        unsafe {
-            asm!("mrs {}, s3_3_c2_c4_0", "cset {}, ne", out(reg) word, out(reg) ok, options(nomem, nostack))
-        };
+        unsafe { asm!("mrs {}, s3_3_c2_c4_0", "cset {}, ne", out(reg) word, out(reg) ok, options(nomem, nostack)) };
         if ok != 0 {
             return Some(word);
         }

@@ -15,11 +15,8 @@ struct SecondaryBoot {
 }
 
 #[unsafe(no_mangle)]
-static SECONDARY_BOOT: SecondaryBoot = SecondaryBoot {
-    tables: AtomicU64::new(0),
-    first_stack_top: AtomicU64::new(0),
-    stack_stride: AtomicU64::new(0),
-};
+static SECONDARY_BOOT: SecondaryBoot =
+    SecondaryBoot { tables: AtomicU64::new(0), first_stack_top: AtomicU64::new(0), stack_stride: AtomicU64::new(0) };
 
 /// The function that started CPUs run, as an address.
 static MAIN: AtomicUsize = AtomicUsize::new(0);

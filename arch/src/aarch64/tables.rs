@@ -133,9 +133,7 @@ pub fn build(early: &mut Early, ram: &[PhysRange], cpus: usize) {
         image_phys(&raw const __rodata_end),
         image_phys(&raw const __image_end),
     );
-    for (from, to, bits) in
-        [(text, constants, TEXT), (constants, data, CONSTANTS), (data, end, DATA)]
-    {
+    for (from, to, bits) in [(text, constants, TEXT), (constants, data, CONSTANTS), (data, end, DATA)] {
         map(early, image.addr() + (from - text) as usize, from, to - from, bits);
     }
     for range in ram {

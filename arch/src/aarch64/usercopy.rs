@@ -30,13 +30,7 @@ fn in_range(addr: VirtAddr, len: usize) -> usize {
 
 /// The result of a copy of `len` bytes, of which the loop was given `tried` and left out `left`.
 #[inline(always)]
-fn outcome(
-    addr: VirtAddr,
-    access: Access,
-    len: usize,
-    tried: usize,
-    left: usize,
-) -> Result<(), (PageFault, usize)> {
+fn outcome(addr: VirtAddr, access: Access, len: usize, tried: usize, left: usize) -> Result<(), (PageFault, usize)> {
     let done = tried - left;
     if done == len {
         return Ok(());
@@ -107,7 +101,6 @@ pub fn compare_exchange_u32(addr: VirtAddr, current: u32, new: u32) -> Result<u3
         return Err(fault);
     }
     // SAFETY: the word lies in the user half, where every mapping is the program's; faults have fixups.
-    let Pair(found, faulted) =
-        unsafe { usercopy_exchange(new, addr.0, current, features::has_pan().into()) };
+    let Pair(found, faulted) = unsafe { usercopy_exchange(new, addr.0, current, features::has_pan().into()) };
     if faulted == 0 { Ok(found as u32) } else { Err(fault) }
 }

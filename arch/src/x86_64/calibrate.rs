@@ -92,11 +92,8 @@ pub fn init(machine: &Machine) {
         return;
     }
     apic::set_count(u32::MAX);
-    let ((reference, tsc, apic), hz) = if machine.pm_timer != 0 {
-        (measure_by_pm_timer(machine.pm_timer), PM_HZ)
-    } else {
-        (measure_by_pit(), PIT_HZ)
-    };
+    let ((reference, tsc, apic), hz) =
+        if machine.pm_timer != 0 { (measure_by_pm_timer(machine.pm_timer), PM_HZ) } else { (measure_by_pit(), PIT_HZ) };
     apic::set_count(0);
     let per_second = |ticks: u64| (u128::from(ticks) * u128::from(hz) / u128::from(reference.max(1))) as u64;
     let tsc_hz = if told > 1_000_000 { told } else { per_second(tsc) };

@@ -92,8 +92,8 @@ const MSR_TSC_AUX: u32 = 0xc000_0103;
 /// # Safety
 /// [`detect`] ran, the CPU's record is set up, and the kernel's own page tables are active.
 pub unsafe fn enable() {
-    let mut cr4 = Cr4Flags::PHYSICAL_ADDRESS_EXTENSION | Cr4Flags::PAGE_GLOBAL | Cr4Flags::OSFXSR
-        | Cr4Flags::OSXMMEXCPT_ENABLE;
+    let mut cr4 =
+        Cr4Flags::PHYSICAL_ADDRESS_EXTENSION | Cr4Flags::PAGE_GLOBAL | Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE;
     for (feature, bit) in [
         (Features::FSGSBASE, Cr4Flags::FSGSBASE),
         (Features::SMEP, Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION),

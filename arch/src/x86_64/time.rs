@@ -69,7 +69,11 @@ pub(super) fn spin(ns: u64) {
 pub fn set_deadline(deadline: Option<u64>) {
     percpu::this().deadline.set(deadline.unwrap_or(u64::MAX));
     let Some(deadline) = deadline else {
-        if has(Features::TSC_DEADLINE) { apic::set_tsc_deadline(0) } else { apic::set_count(0) }
+        if has(Features::TSC_DEADLINE) {
+            apic::set_tsc_deadline(0)
+        } else {
+            apic::set_count(0)
+        }
         return;
     };
     let left = deadline.saturating_sub(now());

@@ -81,8 +81,22 @@ macro_rules! offsets {
     };
 }
 offsets!(
-    R15 = r15, R14 = r14, R13 = r13, R12 = r12, RBP = rbp, RBX = rbx, R10 = r10, R9 = r9, R8 = r8, RAX = rax,
-    RDX = rdx, RSI = rsi, RDI = rdi, RIP = rip, RFLAGS = rflags, RSP = rsp
+    R15 = r15,
+    R14 = r14,
+    R13 = r13,
+    R12 = r12,
+    RBP = rbp,
+    RBX = rbx,
+    R10 = r10,
+    R9 = r9,
+    R8 = r8,
+    RAX = rax,
+    RDX = rdx,
+    RSI = rsi,
+    RDI = rdi,
+    RIP = rip,
+    RFLAGS = rflags,
+    RSP = rsp
 );
 
 /// The end of what the hardware pushes, where the TSS points.

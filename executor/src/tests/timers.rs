@@ -125,10 +125,8 @@ impl Expire for Periodic {
 
 #[test]
 fn a_callback_may_arm_its_timer_again() {
-    let object = Arc::new_cyclic(|me: &Weak<Periodic>| Periodic {
-        timer: Timer::new(me.clone()),
-        count: AtomicU64::new(0),
-    });
+    let object =
+        Arc::new_cyclic(|me: &Weak<Periodic>| Periodic { timer: Timer::new(me.clone()), count: AtomicU64::new(0) });
     object.timer.arm(10);
     object.timer.arm(12);
     for now in [10, 12, 22, 25, 32] {

@@ -3,8 +3,8 @@
 use super::{Log, go, run_all};
 use crate::{ALL, Observer, WaitQueue};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Wake, Waker};
 
 #[derive(Default)]
@@ -49,9 +49,7 @@ fn exclusive_waiters_are_woken_one_by_one_in_order_and_the_others_all() {
     let queue = WaitQueue::new();
     let counts: Vec<_> = (0..6).map(|_| Arc::new(Count::default())).collect();
     let mut waits: Vec<_> = (0..6)
-        .map(|i| {
-            Box::pin(if i % 2 == 0 { queue.wait_until_exclusive(1, never) } else { queue.wait_until(1, never) })
-        })
+        .map(|i| Box::pin(if i % 2 == 0 { queue.wait_until_exclusive(1, never) } else { queue.wait_until(1, never) }))
         .collect();
     for (wait, count) in waits.iter_mut().zip(&counts) {
         assert!(poll(wait, count).is_pending());
@@ -148,8 +146,11 @@ fn waiters_may_be_dropped_by_a_wake() {
         let waits: Arc<Waits> = Arc::default();
         let waker = Waker::from(Arc::new(Dropper(waits.clone())));
         for _ in 0..100 {
-            let mut wait: Pin<Box<dyn Future<Output = ()> + Send>> =
-                if exclusive { Box::pin(queue.wait_until_exclusive(1, never)) } else { Box::pin(queue.wait_until(1, never)) };
+            let mut wait: Pin<Box<dyn Future<Output = ()> + Send>> = if exclusive {
+                Box::pin(queue.wait_until_exclusive(1, never))
+            } else {
+                Box::pin(queue.wait_until(1, never))
+            };
             assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
             waits.lock().unwrap().push(wait);
         }

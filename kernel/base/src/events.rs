@@ -34,7 +34,8 @@ bitflags! {
 
 impl Events {
     /// What wakes a reader.
-    pub const READABLE: Events = Events::IN.union(Events::RDNORM).union(Events::RDHUP).union(Events::HUP).union(Events::ERR);
+    pub const READABLE: Events =
+        Events::IN.union(Events::RDNORM).union(Events::RDHUP).union(Events::HUP).union(Events::ERR);
     /// What wakes a writer.
     pub const WRITABLE: Events = Events::OUT.union(Events::WRNORM).union(Events::HUP).union(Events::ERR);
     /// Reported whether or not they were asked for.

@@ -9,8 +9,7 @@ pub const NANOS_PER_SEC: u64 = 1_000_000_000;
 pub const USER_HZ: u64 = 100;
 
 /// `struct timespec` with 64-bit fields, as every 64-bit program lays it out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Timespec {
     /// Seconds.

@@ -156,9 +156,7 @@ impl Address {
     /// An Internet address as a socket of `family` shows it: IPv4 seen through AF_INET6 is mapped.
     pub(crate) fn inet(family: Family, ip: IpAddr, port: u16) -> Address {
         match (family, ip) {
-            (Family::Inet6, IpAddr::V4(ip)) => {
-                Address::Inet6(SocketAddrV6::new(ip.to_ipv6_mapped(), port, 0, 0))
-            }
+            (Family::Inet6, IpAddr::V4(ip)) => Address::Inet6(SocketAddrV6::new(ip.to_ipv6_mapped(), port, 0, 0)),
             (_, IpAddr::V4(ip)) => Address::Inet4(SocketAddrV4::new(ip, port)),
             (_, IpAddr::V6(ip)) => Address::Inet6(SocketAddrV6::new(ip, port, 0, 0)),
         }

@@ -275,7 +275,9 @@ impl Options {
                 value[4..].copy_from_slice(&(linger.max(0) as i32).to_ne_bytes());
                 return Ok(put(out, &value));
             }
-            abi::SO_SNDTIMEO_OLD | abi::SO_SNDTIMEO_NEW => return Ok(put_timeout(out, self.send_timeout.load(Relaxed))),
+            abi::SO_SNDTIMEO_OLD | abi::SO_SNDTIMEO_NEW => {
+                return Ok(put_timeout(out, self.send_timeout.load(Relaxed)));
+            }
             abi::SO_RCVTIMEO_OLD | abi::SO_RCVTIMEO_NEW => {
                 return Ok(put_timeout(out, self.receive_timeout.load(Relaxed)));
             }

@@ -10,7 +10,8 @@ use core::fmt::{Result, Write};
 use core::net::IpAddr;
 use core::sync::atomic::Ordering::Relaxed;
 
-const TCP_HEAD: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode";
+const TCP_HEAD: &str =
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode";
 
 /// An address and port as these files show them: the address's words in this machine's byte order.
 struct Shown(Point, bool);
@@ -73,7 +74,14 @@ impl Net {
         for listener in self.inet.listeners() {
             let (pending, limit) = listener.pending();
             let (local, remote) = (listener.point, nobody(listener.point.ip));
-            show(Line { local, remote, state: 10, sending: limit, receiving: pending, inode: listener.shared.inode.load(Relaxed) })?;
+            show(Line {
+                local,
+                remote,
+                state: 10,
+                sending: limit,
+                receiving: pending,
+                inode: listener.shared.inode.load(Relaxed),
+            })?;
         }
         let (open, resting) = self.inet.connections();
         for conn in open {

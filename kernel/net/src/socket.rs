@@ -253,7 +253,8 @@ impl Net {
                 return Err(Errno::EPROTONOSUPPORT.into());
             }
             // A raw UNIX socket has always meant a datagram one.
-            let kind = if kind == 3 { Type::Datagram } else { Type::from_number(kind).ok_or(Errno::ESOCKTNOSUPPORT)? };
+            let kind =
+                if kind == 3 { Type::Datagram } else { Type::from_number(kind).ok_or(Errno::ESOCKTNOSUPPORT)? };
             return Ok(UnixSocket::new(self, caller, kind));
         }
         if !(0..263).contains(&protocol) {

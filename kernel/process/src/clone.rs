@@ -127,7 +127,11 @@ struct Parts {
 /// parent's memory.
 ///
 /// Errors: EINVAL, EAGAIN (limits), ENOMEM; a pending signal restarts the call.
-pub async fn clone(parent: &mut Current, request: Request, spawn: fn(Current, executor::SchedParams) -> Task) -> Result<u32> {
+pub async fn clone(
+    parent: &mut Current,
+    request: Request,
+    spawn: fn(Current, executor::SchedParams) -> Task,
+) -> Result<u32> {
     request.check(&parent.thread.process)?;
     refuse_if_disturbed(&parent.thread)?;
     let charge = users::charge(&parent.cred, parent.thread.limit(Resource::Nproc))?;

@@ -13,7 +13,7 @@ use base::{Errno, Error, Restart, Result, rank};
 use core::future::poll_fn;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Poll;
-use executor::spin::{SpinLock, SpinGuard};
+use executor::spin::{SpinGuard, SpinLock};
 use memory::user::UserPtr;
 
 /// What identifies a futex: the address space and address, or the shared object and offset behind it.
@@ -35,8 +35,7 @@ struct Waiter {
 
 const BUCKETS: usize = 1024;
 
-static TABLE: [SpinLock<VecDeque<Waiter>>; BUCKETS] =
-    [const { SpinLock::new(rank::FUTEX, VecDeque::new()) }; BUCKETS];
+static TABLE: [SpinLock<VecDeque<Waiter>>; BUCKETS] = [const { SpinLock::new(rank::FUTEX, VecDeque::new()) }; BUCKETS];
 
 static TICKETS: AtomicU64 = AtomicU64::new(1);
 

@@ -39,8 +39,7 @@ struct Table {
     limit: u32,
 }
 
-static TABLE: SpinLock<Table> =
-    SpinLock::new(rank::PIDS, Table { pids: BTreeMap::new(), last: 0, limit: PID_MAX });
+static TABLE: SpinLock<Table> = SpinLock::new(rank::PIDS, Table { pids: BTreeMap::new(), last: 0, limit: PID_MAX });
 
 impl Pid {
     /// Takes a free number. EAGAIN when there is none.
@@ -48,11 +47,8 @@ impl Pid {
         let mut table = TABLE.lock();
         let number = table.free_number().ok_or(Errno::EAGAIN)?;
         table.last = number;
-        let pid = Arc::new(Pid {
-            number,
-            links: SpinLock::new(rank::THREAD, Links::default()),
-            exited: WaitQueue::new(),
-        });
+        let pid =
+            Arc::new(Pid { number, links: SpinLock::new(rank::THREAD, Links::default()), exited: WaitQueue::new() });
         table.pids.insert(number, Arc::downgrade(&pid));
         Ok(pid)
     }

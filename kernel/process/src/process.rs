@@ -12,7 +12,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use base::{Error, rank};
 use core::sync::atomic::{AtomicU32, Ordering};
-use executor::spin::{SpinLock, SpinGuard};
+use executor::spin::{SpinGuard, SpinLock};
 use executor::{Completion, WaitQueue};
 use memory::Space;
 

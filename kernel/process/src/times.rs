@@ -2,8 +2,8 @@
 
 use arch::MAX_CPUS;
 use base::percpu::Padded;
-use base::{PerCpu, rank};
 use base::time::{NANOS_PER_SEC, USER_HZ};
+use base::{PerCpu, rank};
 use core::sync::atomic::{AtomicU64, Ordering};
 use executor::spin::SpinLock;
 

@@ -11,7 +11,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use base::{Errno, rank};
-use executor::spin::{SpinLock, SpinGuard};
+use executor::spin::{SpinGuard, SpinLock};
 
 /// What the tree lock guards beside every process's [`Links`].
 #[derive(Default)]

@@ -1,8 +1,8 @@
 //! The top directory: what is about the system, and a directory for each process.
 
 use super::process::{Directory as ProcessDirectory, Process};
-use super::system::{self, System};
 use super::sysctl;
+use super::system::{self, System};
 use super::table::{Entry, Subject, dir, find, link, list, made, metadata, text};
 use super::text::{Buffer, Failed, Shown, Text, TextFile};
 use super::{ADDED, NETWORK, Show, network};

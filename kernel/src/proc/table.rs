@@ -3,8 +3,8 @@
 //! A table is about a [`Subject`]: the system as a whole, or one process. The inodes are made when they are looked up
 //! and hold nothing but the subject, so there is nothing to keep in step.
 
-use super::text::{Text, TextFile};
 use super::device;
+use super::text::{Text, TextFile};
 use alloc::sync::Arc;
 use base::{Errno, Result, Timespec};
 use vfs::inode::{Entry as DirEntry, Link, Sink};

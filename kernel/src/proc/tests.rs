@@ -1,6 +1,7 @@
 //! Rules of /proc, on a machine with one process.
 
 use super::*;
+use ::process::Current;
 use alloc::string::String;
 use arch::addr::{PAGE_SIZE, VirtAddr};
 use arch::trap::Access;
@@ -9,7 +10,6 @@ use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 use memory::io::{Dst, Src};
 use memory::space::{Flags, Limits, MapRequest, Place};
-use ::process::Current;
 use std::sync::{Mutex, MutexGuard};
 use vfs::inode::NewKind;
 use vfs::open::{Request, open};
@@ -120,7 +120,8 @@ impl World {
     }
 
     fn become_user(&mut self) {
-        self.cred = Credentials { uid: 7, euid: 7, suid: 7, fsuid: 7, effective: 0, permitted: 0, ..Credentials::root() };
+        self.cred =
+            Credentials { uid: 7, euid: 7, suid: 7, fsuid: 7, effective: 0, permitted: 0, ..Credentials::root() };
     }
 }
 
@@ -189,7 +190,10 @@ fn stat_has_its_52_fields() {
     assert_eq!(head, format!("{} (a) (b", w.id()));
     let fields: Vec<&str> = tail.trim_end().split(' ').collect();
     assert_eq!(fields.len(), 50);
-    assert!(fields.iter().skip(1).all(|field| field.parse::<i64>().is_ok() || *field == "18446744073709551615"), "{stat}");
+    assert!(
+        fields.iter().skip(1).all(|field| field.parse::<i64>().is_ok() || *field == "18446744073709551615"),
+        "{stat}"
+    );
     assert_eq!((fields[0], fields[17]), ("R", "1"));
 }
 
@@ -214,11 +218,19 @@ fn smaps_counts_the_pages_in_memory() {
     let map = w.read("/proc/self/maps");
     assert!(map.starts_with("00400000-00401000 rw-p 00000000 00:00 0 "), "{map}");
     let smaps = w.read("/proc/self/smaps");
-    for line in ["Size:                  4 kB", "Rss:                   4 kB", "Private_Dirty:         4 kB", "Shared_Dirty:          0 kB"] {
+    for line in [
+        "Size:                  4 kB",
+        "Rss:                   4 kB",
+        "Private_Dirty:         4 kB",
+        "Shared_Dirty:          0 kB",
+    ] {
         assert!(smaps.lines().any(|found| found == line), "{line}\n{smaps}");
     }
     let rollup = w.read("/proc/self/smaps_rollup");
-    assert!(rollup.lines().next().unwrap().ends_with("[rollup]") && rollup.contains("Rss:                   4 kB\n"), "{rollup}");
+    assert!(
+        rollup.lines().next().unwrap().ends_with("[rollup]") && rollup.contains("Rss:                   4 kB\n"),
+        "{rollup}"
+    );
     assert_eq!(w.read("/proc/self/statm"), "1 1 0 0 0 1 0\n");
     assert!(w.read("/proc/self/status").contains("VmRSS:\t       4 kB\n"));
 }

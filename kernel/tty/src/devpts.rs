@@ -135,7 +135,8 @@ impl Ptys {
         let device = Device::new(136 + index / 256, index % 256);
         let tty = Tty::new(device, Some(index), Termios2::SANE, line.clone(), self.jobs.clone());
         let now = clock::now();
-        let mut metadata = Metadata::new(self.device, FIRST_PTS_INO + u64::from(index), FileType::CharDevice, self.options.mode, now);
+        let mut metadata =
+            Metadata::new(self.device, FIRST_PTS_INO + u64::from(index), FileType::CharDevice, self.options.mode, now);
         metadata.uid = self.options.uid.unwrap_or(caller.cred.fsuid);
         metadata.gid = self.options.gid.unwrap_or(caller.cred.fsgid);
         metadata.rdev = device;

@@ -178,7 +178,8 @@ fn flow_by_keys(termios: &Termios2) -> bool {
 
 /// TCFLSH (tcflush(3)). EINVAL.
 fn flush(tty: &Tty, what: usize) -> Result<usize> {
-    let what = u32::try_from(what).ok().filter(|what| [TCIFLUSH, TCOFLUSH, TCIOFLUSH].contains(what)).ok_or(Errno::EINVAL)?;
+    let what =
+        u32::try_from(what).ok().filter(|what| [TCIFLUSH, TCOFLUSH, TCIOFLUSH].contains(what)).ok_or(Errno::EINVAL)?;
     let mut after = After::default();
     let mut state = tty.lock();
     if what != TCOFLUSH {

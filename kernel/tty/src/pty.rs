@@ -4,7 +4,7 @@
 //! terminal's input. When the master is closed the slave is hung up for good. When the last slave is closed the master
 //! reads EIO, until one is opened again.
 
-use crate::devpts::{Ptys, PtsNode};
+use crate::devpts::{PtsNode, Ptys};
 use crate::file::Opening;
 use crate::ioctl::{self, End, put};
 use crate::line::{Line, Report};
@@ -135,7 +135,10 @@ impl Master {
 
     /// TCFLSH as the master means it: its input is the slave's output.
     fn flush(&self, what: usize) -> Result<usize> {
-        let what = u32::try_from(what).ok().filter(|what| [TCIFLUSH, TCOFLUSH, TCIOFLUSH].contains(what)).ok_or(Errno::EINVAL)?;
+        let what = u32::try_from(what)
+            .ok()
+            .filter(|what| [TCIFLUSH, TCOFLUSH, TCIOFLUSH].contains(what))
+            .ok_or(Errno::EINVAL)?;
         let mut after = After::default();
         let mut state = self.tty().lock();
         if what != TCOFLUSH {

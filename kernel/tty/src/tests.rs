@@ -393,7 +393,10 @@ fn giving_the_terminal_up_hangs_up_the_foreground() {
     assert_eq!(tty.give_up(&world.caller(10)), Ok(()));
     assert_eq!(world.jobs.sent(), [('g', 20, SIGHUP), ('g', 20, SIGCONT)]);
     assert_eq!(tty.session_and_foreground(), (0, 0));
-    assert!(matches!(console::open_current(&*world.jobs, &world.caller(20), OpenFlags::RDWR), Err(Error::Errno(Errno::ENXIO))));
+    assert!(matches!(
+        console::open_current(&*world.jobs, &world.caller(20), OpenFlags::RDWR),
+        Err(Error::Errno(Errno::ENXIO))
+    ));
 }
 
 #[test]

@@ -99,7 +99,13 @@ impl State {
 
 impl Tty {
     /// A terminal over `line`, set to `termios`; `pty` is its number if it is the slave of a pseudo-terminal.
-    pub fn new(device: Device, pty: Option<u32>, termios: Termios2, line: Arc<dyn Line>, jobs: Arc<dyn Jobs>) -> Arc<Tty> {
+    pub fn new(
+        device: Device,
+        pty: Option<u32>,
+        termios: Termios2,
+        line: Arc<dyn Line>,
+        jobs: Arc<dyn Jobs>,
+    ) -> Arc<Tty> {
         Arc::new(Tty {
             device,
             pty,

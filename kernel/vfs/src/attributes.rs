@@ -1,10 +1,10 @@
 //! What system calls do to attributes: chmod, chown, utimensat, truncate, access.
 
+use crate::clock;
 use crate::file::Caller;
 use crate::inode::{Attributes, FileType};
 use crate::mount::{Location, MountFlags};
 use crate::permission::{self, Access, SET_GID, SET_UID};
-use crate::clock;
 use base::{Capability, Credentials, Errno, Result, Timespec};
 
 /// chmod(2). EPERM unless the caller owns the file; EROFS; EOPNOTSUPP for a symbolic link.

@@ -20,9 +20,7 @@ struct Inner {
 impl FsContext {
     /// Both directories at `root`, umask 022.
     pub fn new(root: Location) -> FsContext {
-        FsContext {
-            inner: SpinLock::new(ranks::FS_CONTEXT, Inner { cwd: root.clone(), root, umask: 0o022 }),
-        }
+        FsContext { inner: SpinLock::new(ranks::FS_CONTEXT, Inner { cwd: root.clone(), root, umask: 0o022 }) }
     }
 
     /// A copy, for a child without `CLONE_FS`.

@@ -67,11 +67,7 @@ pub fn unpack(root: &Location, archive: &[u8]) -> Result<Summary, Failure> {
             continue;
         }
         let mut unpacker = Unpacker::new(Target::new(root.clone(), &cred));
-        let outcome = if rest.starts_with(&[0x1f, 0x8b]) {
-            gunzip(rest, &mut unpacker)
-        } else {
-            unpacker.feed(rest)
-        };
+        let outcome = if rest.starts_with(&[0x1f, 0x8b]) { gunzip(rest, &mut unpacker) } else { unpacker.feed(rest) };
         let used = outcome.and_then(|used| unpacker.finish().map(|()| used));
         let fail = |reason| Failure { archive: at, offset: unpacker.offset, reason };
         let used = used.map_err(fail)?;
@@ -94,8 +90,15 @@ enum State {
     Name(Header),
     /// So many bytes of padding, then the content.
     NamePad(Header, usize),
-    Data { left: u64, pad: usize },
-    Link { header: Header, left: usize, pad: usize },
+    Data {
+        left: u64,
+        pad: usize,
+    },
+    Link {
+        header: Header,
+        left: usize,
+        pad: usize,
+    },
     Pad(usize),
 }
 

@@ -24,8 +24,19 @@ fn archive(entries: &[Entry]) -> Vec<u8> {
     let trailer = entry("TRAILER!!!", 0, b"");
     for e in entries.iter().chain([&trailer]) {
         let fields = [
-            e.ino, e.mode, 10, 20, e.nlink, 1_000_000, e.body.len() as u32, 0, 0, e.rdev.0, e.rdev.1,
-            e.path.len() as u32 + 1, 0,
+            e.ino,
+            e.mode,
+            10,
+            20,
+            e.nlink,
+            1_000_000,
+            e.body.len() as u32,
+            0,
+            0,
+            e.rdev.0,
+            e.rdev.1,
+            e.path.len() as u32 + 1,
+            0,
         ];
         out.extend_from_slice(b"070701");
         for field in fields {

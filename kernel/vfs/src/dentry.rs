@@ -315,10 +315,7 @@ impl Dentry {
 
 /// Locks the entries of two directories (once, if they are one). Whoever takes two holds [`RENAME`], and whoever takes
 /// one waits for no other, so trying and letting go cannot deadlock.
-fn lock_two<'a>(
-    a: &'a Arc<Dentry>,
-    b: &'a Arc<Dentry>,
-) -> (SpinGuard<'a, Children>, Option<SpinGuard<'a, Children>>) {
+fn lock_two<'a>(a: &'a Arc<Dentry>, b: &'a Arc<Dentry>) -> (SpinGuard<'a, Children>, Option<SpinGuard<'a, Children>>) {
     loop {
         let first = a.children.lock();
         if Arc::ptr_eq(a, b) {

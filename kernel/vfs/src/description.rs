@@ -3,11 +3,11 @@
 //! Holds the file, how it was opened, and the position. The position's lock is held across a read or write that moves
 //! it, so that these are atomic with respect to each other; pread and pwrite do not touch it.
 
+use crate::epoll::Watcher;
 use crate::file::{Caller, Extent, File};
 use crate::flags::OpenFlags;
 use crate::inode::Metadata;
 use crate::mount::{Location, MountFlags};
-use crate::epoll::Watcher;
 use crate::{detached, locks, ranks};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -118,9 +118,9 @@ impl Description {
     pub fn set_flags(&self, flags: OpenFlags) {
         let new = (flags & OpenFlags::SETTABLE).bits();
         // The closure never refuses, so there is nothing to look at.
-        let _ = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
-            Some(old & !OpenFlags::SETTABLE.bits() | new)
-        });
+        let _ = self
+            .flags
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| Some(old & !OpenFlags::SETTABLE.bits() | new));
     }
 
     /// Sets or clears one status flag (FIONBIO, FIOASYNC).

@@ -50,8 +50,11 @@ bitflags! {
 
 impl OpenFlags {
     /// What fcntl(F_SETFL) can change.
-    pub const SETTABLE: OpenFlags =
-        OpenFlags::APPEND.union(OpenFlags::NONBLOCK).union(OpenFlags::ASYNC).union(OpenFlags::DIRECT).union(OpenFlags::NOATIME);
+    pub const SETTABLE: OpenFlags = OpenFlags::APPEND
+        .union(OpenFlags::NONBLOCK)
+        .union(OpenFlags::ASYNC)
+        .union(OpenFlags::DIRECT)
+        .union(OpenFlags::NOATIME);
 
     /// The status flags that an open file keeps (the others only steer the opening).
     pub const KEPT: OpenFlags = OpenFlags::SETTABLE

@@ -16,7 +16,8 @@ pub fn new_inode<'k>(caller: &Caller, dir: &Location, kind: NewKind<'k>, mode: u
         new.gid = owner.gid;
         if matches!(kind, NewKind::Directory) {
             new.mode |= SET_GID;
-        } else if new.mode & 0o2010 == 0o2010 && !caller.cred.in_group(new.gid) && !caller.cred.has(Capability::Fsetid) {
+        } else if new.mode & 0o2010 == 0o2010 && !caller.cred.in_group(new.gid) && !caller.cred.has(Capability::Fsetid)
+        {
             new.mode &= !SET_GID;
         }
     }

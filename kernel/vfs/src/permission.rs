@@ -84,13 +84,7 @@ mod tests {
     use alloc::sync::Arc;
 
     fn user(uid: u32, gid: u32, groups: &[u32]) -> Credentials {
-        Credentials {
-            fsuid: uid,
-            fsgid: gid,
-            groups: Arc::new(groups.to_vec()),
-            effective: 0,
-            ..Credentials::root()
-        }
+        Credentials { fsuid: uid, fsgid: gid, groups: Arc::new(groups.to_vec()), effective: 0, ..Credentials::root() }
     }
 
     fn file(kind: FileType, mode: u32) -> Ownership {

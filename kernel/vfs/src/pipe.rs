@@ -139,11 +139,7 @@ impl Pipe {
         if state.ring.is_empty() {
             return if state.writers == 0 { Ok(0) } else { Err(Error::WouldBlock) };
         }
-        let n = if state.segments.is_none() {
-            state.ring.drain(dst, usize::MAX)
-        } else {
-            state.drain_segments(dst)
-        };
+        let n = if state.segments.is_none() { state.ring.drain(dst, usize::MAX) } else { state.drain_segments(dst) };
         let left = !state.ring.is_empty();
         drop(state);
         if n > 0 && self.starved.load(Ordering::Relaxed) {

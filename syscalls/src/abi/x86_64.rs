@@ -115,9 +115,30 @@ fn fill_mcontext(current: &Current, words: &mut [u64; WORDS], saved: &Saved, fps
     let (trap, error, cr2) = current.cx.last_trap();
     let segments = u64::from(cs) | u64::from(ss) << 48;
     let mcontext = [
-        regs.r8, regs.r9, regs.r10, regs.r11, regs.r12, regs.r13, regs.r14, regs.r15, regs.rdi, regs.rsi, regs.rbp,
-        regs.rbx, regs.rdx, regs.rax, regs.rcx, regs.rsp, regs.rip, regs.rflags, segments, error, trap,
-        saved.mask.0, cr2, fpstate as u64,
+        regs.r8,
+        regs.r9,
+        regs.r10,
+        regs.r11,
+        regs.r12,
+        regs.r13,
+        regs.r14,
+        regs.r15,
+        regs.rdi,
+        regs.rsi,
+        regs.rbp,
+        regs.rbx,
+        regs.rdx,
+        regs.rax,
+        regs.rcx,
+        regs.rsp,
+        regs.rip,
+        regs.rflags,
+        segments,
+        error,
+        trap,
+        saved.mask.0,
+        cr2,
+        fpstate as u64,
     ];
     words[MCONTEXT..MCONTEXT + mcontext.len()].copy_from_slice(&mcontext);
 }

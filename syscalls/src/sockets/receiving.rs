@@ -147,7 +147,9 @@ fn attempt(
             Ok(Delivery::new(received, *done))
         }
         Err(Error::Fault(page)) => Err(Step::Fault(page)),
-        Err(Error::WouldBlock) if *done > 0 && (!all || caller.nonblock) => Ok(Delivery::new(Received::default(), *done)),
+        Err(Error::WouldBlock) if *done > 0 && (!all || caller.nonblock) => {
+            Ok(Delivery::new(Received::default(), *done))
+        }
         Err(Error::WouldBlock) if caller.nonblock => Err(Step::Done(Err(Errno::EAGAIN.into()))),
         Err(Error::WouldBlock) => Err(Step::Wait),
         Err(error) if *done > 0 => {

@@ -85,11 +85,7 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
     entropy[..8].copy_from_slice(&seed.to_ne_bytes());
     let cpus = plan.cpus;
     let nodes = plan.entry.len();
-    let (yields, nests, ticks) = (
-        rng.pick(&[0, 5, 20, 50]),
-        rng.pick(&[0, 10, 30]),
-        rng.pick(&[0, 3, 15]),
-    );
+    let (yields, nests, ticks) = (rng.pick(&[0, 5, 20, 50]), rng.pick(&[0, 10, 30]), rng.pick(&[0, 3, 15]));
     DRIVER.set(Some(Driver {
         rng,
         world: World::new(plan.clone()),
@@ -116,13 +112,7 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
         settle();
     }
     check_end();
-    with(|d| Outcome {
-        hash: d.hash,
-        ops: d.ops,
-        calls: d.world.calls,
-        cpus,
-        nodes,
-    })
+    with(|d| Outcome { hash: d.hash, ops: d.ops, calls: d.world.calls, cpus, nodes })
 }
 
 fn print_plan(plan: &Plan) {
@@ -142,10 +132,7 @@ fn print_plan(plan: &Plan) {
 fn now<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     loop {
-        if let Poll::Ready(value) = future
-            .as_mut()
-            .poll(&mut std::task::Context::from_waker(Waker::noop()))
-        {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())) {
             return value;
         }
     }
@@ -163,15 +150,9 @@ fn boot(cpus: usize, entropy: [u8; 32], plan: Arc<Plan>) {
         executor::start();
     }
     sim::set_cpu(0);
-    let fs = Tmpfs::new(tmpfs::Options {
-        mode: 0o755,
-        name: "rootfs",
-        ..tmpfs::Options::default()
-    })
-    .expect("a tmpfs");
+    let fs = Tmpfs::new(tmpfs::Options { mode: 0o755, name: "rootfs", ..tmpfs::Options::default() }).expect("a tmpfs");
     let root = Mount::new(fs, b"rootfs", MountFlags::empty()).root();
-    let mut current =
-        process::clone::first(Arc::new(FsContext::new(root))).expect("a first process");
+    let mut current = process::clone::first(Arc::new(FsContext::new(root))).expect("a first process");
     map(&current, SHARED, SHARED_PAGES, Flags::SHARED);
     map(&current, PRIVATE, PRIVATE_PAGES, Flags::empty());
     map(&current, STACKS, STACK_PAGES, Flags::empty());
@@ -183,11 +164,7 @@ fn boot(cpus: usize, entropy: [u8; 32], plan: Arc<Plan>) {
 }
 
 fn map(current: &Current, at: usize, pages: usize, more: Flags) {
-    let mut request = MapRequest::anonymous(
-        Place::Fixed(VirtAddr(at)),
-        pages * 0x1000,
-        Flags::READ | Flags::WRITE,
-    );
+    let mut request = MapRequest::anonymous(Place::Fixed(VirtAddr(at)), pages * 0x1000, Flags::READ | Flags::WRITE);
     request.flags |= more;
     now(current.space.map(request, &Limits::NONE)).expect("room");
 }
@@ -275,13 +252,7 @@ impl Program for Script {
 impl Script {
     /// What may happen to a program between two of its instructions.
     fn interfere(&self, cx: &mut Context) -> Option<Trap> {
-        let (yields, nests, ticks) = with(|d| {
-            (
-                d.rng.chance(d.yields),
-                d.rng.chance(d.nests),
-                d.rng.chance(d.ticks),
-            )
-        });
+        let (yields, nests, ticks) = with(|d| (d.rng.chance(d.yields), d.rng.chance(d.nests), d.rng.chance(d.ticks)));
         sim::advance(with(|d| d.rng.range(10, 1000) as u64));
         if nests && DEPTH.get() < 3 {
             let mut ready = [0; arch::MAX_CPUS];
@@ -329,9 +300,7 @@ impl Script {
                     *value = match arg {
                         Arg::Is(value) => value,
                         Arg::Word(at) => usercopy::load_u32(VirtAddr(at))? as usize,
-                        Arg::Minus(at) => {
-                            (usercopy::load_u32(VirtAddr(at))? as i32).wrapping_neg() as usize
-                        }
+                        Arg::Minus(at) => (usercopy::load_u32(VirtAddr(at))? as i32).wrapping_neg() as usize,
                     };
                 }
                 (cx.nr, cx.args) = (nr as usize, values);
@@ -374,11 +343,7 @@ impl Script {
                     next = to;
                 }
             }
-            Op::Fill {
-                node,
-                write,
-                records,
-            } => {
+            Op::Fill { node, write, records } => {
                 for at in 0..records {
                     let to = VirtAddr(buffer(node) + usize::from(at) * RECORD);
                     usercopy::write(to, &record(write, at)).map_err(|(fault, _)| fault)?;
@@ -410,11 +375,7 @@ fn note(node: u8, cx: &Context, op: &Op) {
         if d.trace && !matches!(op, Op::Load { .. }) {
             let now = sim::with(|machine| machine.now);
             let result = cx.ret as isize;
-            eprintln!(
-                "{now:10} cpu {} node {node:2} {:5} {op:?} [{result}]",
-                sim::cpu(),
-                cx.pc
-            );
+            eprintln!("{now:10} cpu {} node {node:2} {:5} {op:?} [{result}]", sim::cpu(), cx.pc);
         }
     });
 }
@@ -434,10 +395,7 @@ fn check_sleepers() {
     for process in processes() {
         let (stopped, threads) = {
             let shared = process.shared.lock();
-            (
-                shared.stop,
-                shared.threads.values().cloned().collect::<Vec<_>>(),
-            )
+            (shared.stop, shared.threads.values().cloned().collect::<Vec<_>>())
         };
         for thread in &threads {
             check_sleeper(&process, thread, stopped);
@@ -447,34 +405,20 @@ fn check_sleepers() {
 
 fn check_sleeper(process: &Arc<Process>, thread: &Arc<Thread>, stopped: StopState) {
     let id = thread.id();
-    assert!(
-        !matches!(stopped, StopState::Stopping { .. }),
-        "process {} never finished stopping",
-        process.id()
-    );
-    assert!(
-        !thread.has(Conditions::FATAL),
-        "thread {id} must die and sleeps"
-    );
+    assert!(!matches!(stopped, StopState::Stopping { .. }), "process {} never finished stopping", process.id());
+    assert!(!thread.has(Conditions::FATAL), "thread {id} must die and sleeps");
     if matches!(stopped, StopState::Stopped { .. }) {
         return;
     }
-    assert!(
-        !thread.has(Conditions::STOP),
-        "thread {id} must stop, its process runs, and it sleeps"
-    );
+    assert!(!thread.has(Conditions::STOP), "thread {id} must stop, its process runs, and it sleeps");
     let node = with(|d| d.world.node_of(id));
-    let Some(node) = node else {
-        panic!("thread {id} sleeps and never told its id")
-    };
+    let Some(node) = node else { panic!("thread {id} sleeps and never told its id") };
     let Some(inside) = with(|d| d.world.in_call(node)) else {
         panic!("thread {id} (node {node}) is lost in user mode")
     };
     let call = inside.call;
     let in_vfork = match call {
-        Call::Clone { child } => {
-            with(|d| d.world.plan.flags[child as usize]) & u64::from(raw::CLONE_VFORK) != 0
-        }
+        Call::Clone { child } => with(|d| d.world.plan.flags[child as usize]) & u64::from(raw::CLONE_VFORK) != 0,
         _ => false,
     };
     if !in_vfork {
@@ -485,36 +429,20 @@ fn check_sleeper(process: &Arc<Process>, thread: &Arc<Thread>, stopped: StopStat
         let own = thread.signals.lock().set();
         let shared = process.shared.lock();
         // A signal of the process waits for the thread that was told of it, even if that is in vfork.
-        let told = shared
-            .threads
-            .values()
-            .any(|thread| thread.has(Conditions::SIGNAL));
-        let pending = if told {
-            own
-        } else {
-            own.union(shared.pending.set())
-        };
+        let told = shared.threads.values().any(|thread| thread.has(Conditions::SIGNAL));
+        let pending = if told { own } else { own.union(shared.pending.set()) };
         drop(shared);
         let wanted = pending.intersection(SignalSet(!0).without(thread.mask()));
-        assert!(
-            wanted.is_empty(),
-            "thread {id} (node {node}) sleeps in {call:?} over the signals {:#x}",
-            wanted.0
-        );
+        assert!(wanted.is_empty(), "thread {id} (node {node}) sleeps in {call:?} over the signals {:#x}", wanted.0);
     }
     match call {
         Call::Pause => assert!(node == 0, "only the first process pauses"),
         Call::Clone { .. } => {
             assert!(in_vfork, "thread {id} (node {node}) sleeps in clone");
             let made = memory_is_used_by_another(thread, process);
-            assert!(
-                made,
-                "thread {id} (node {node}) waits for a vfork child that is gone"
-            );
+            assert!(made, "thread {id} (node {node}) waits for a vfork child that is gone");
         }
-        Call::Wait { .. } | Call::Waitid { .. } => {
-            check_waiter(process, thread, node, &inside.call, inside.args)
-        }
+        Call::Wait { .. } | Call::Waitid { .. } => check_waiter(process, thread, node, &inside.call, inside.args),
         Call::FutexWait { addr, timed, .. } => {
             assert!(!timed, "thread {id} (node {node}) sleeps past its time");
             thread.install();
@@ -525,9 +453,7 @@ fn check_sleeper(process: &Arc<Process>, thread: &Arc<Thread>, stopped: StopStat
                 "thread {id} (node {node}) sleeps on the futex {addr:#x}, which is {word} and not {expected}"
             );
         }
-        Call::Read { .. } | Call::Write { .. } => {
-            check_pipe(thread, node, &inside.call, inside.args[0])
-        }
+        Call::Read { .. } | Call::Write { .. } => check_pipe(thread, node, &inside.call, inside.args[0]),
         other => panic!("thread {id} (node {node}) sleeps in {other:?}"),
     }
 }
@@ -536,28 +462,16 @@ fn check_sleeper(process: &Arc<Process>, thread: &Arc<Thread>, stopped: StopStat
 fn memory_is_used_by_another(thread: &Arc<Thread>, process: &Arc<Process>) -> bool {
     let space = thread.view.lock().space.clone();
     let Some(space) = space else { return false };
-    processes().iter().any(|other| {
-        other.id() != process.id()
-            && other
-                .space()
-                .is_some_and(|theirs| Arc::ptr_eq(&theirs, &space))
-    })
+    processes()
+        .iter()
+        .any(|other| other.id() != process.id() && other.space().is_some_and(|theirs| Arc::ptr_eq(&theirs, &space)))
 }
 
 /// A waiter sleeps rightly if it has a child that matches and nothing to be told of.
-fn check_waiter(
-    process: &Arc<Process>,
-    thread: &Arc<Thread>,
-    node: u8,
-    call: &Call,
-    args: [usize; 6],
-) {
+fn check_waiter(process: &Arc<Process>, thread: &Arc<Thread>, node: u8, call: &Call, args: [usize; 6]) {
     let (options, one) = match call {
         Call::Wait { options, .. } => (*options, (args[0] as i32 > 0).then_some(args[0] as u32)),
-        Call::Waitid { options, .. } => (
-            *options,
-            (args[0] as u32 == raw::P_PID).then_some(args[1] as u32),
-        ),
+        Call::Waitid { options, .. } => (*options, (args[0] as u32 == raw::P_PID).then_some(args[1] as u32)),
         _ => return,
     };
     let group = match call {
@@ -605,11 +519,7 @@ fn check_pipe(thread: &Arc<Thread>, node: u8, call: &Call, fd: usize) {
     let cred = Credentials::root();
     let events = description.poll(&Caller::kernel(&cred));
     let reads = matches!(call, Call::Read { .. });
-    let wanted = if reads {
-        base::Events::READABLE
-    } else {
-        base::Events::WRITABLE
-    };
+    let wanted = if reads { base::Events::READABLE } else { base::Events::WRITABLE };
     let flags = description.flags();
     if reads && !flags.readable() || !reads && !flags.writable() {
         return;
@@ -629,22 +539,14 @@ fn check_pipe(thread: &Arc<Thread>, node: u8, call: &Call, fd: usize) {
             let mut found = false;
             files.each(0, |_, other| {
                 let flags = other.flags();
-                let fits = if reads {
-                    flags.writable()
-                } else {
-                    flags.readable()
-                };
+                let fits = if reads { flags.writable() } else { flags.readable() };
                 found |= fits && other.metadata().ino == ino;
                 !found
             });
             found
         })
     });
-    assert!(
-        peer,
-        "thread {} (node {node}) sleeps in {call:?}, and the pipe's other end is nowhere",
-        thread.id()
-    );
+    assert!(peer, "thread {} (node {node}) sleeps in {call:?}, and the pipe's other end is nowhere", thread.id());
 }
 
 /// Ends what rightly sleeps for ever.
@@ -662,29 +564,17 @@ fn kill_everybody() {
     for process in processes() {
         if !process.is_init() {
             with(|d| d.world.killed(process.id()));
-            send::to_process(&process, Siginfo::user(Signal::SIGKILL, 0, 0))
-                .expect("SIGKILL is never refused");
+            send::to_process(&process, Siginfo::user(Signal::SIGKILL, 0, 0)).expect("SIGKILL is never refused");
         }
     }
 }
 
 /// Only the first process is left, and everything was given back.
 fn check_end() {
-    assert!(
-        with(|d| d.world.all_reaped),
-        "the first process never saw the last of its children"
-    );
-    assert_eq!(
-        process::users::threads(),
-        1,
-        "threads are counted that do not exist"
-    );
+    assert!(with(|d| d.world.all_reaped), "the first process never saw the last of its children");
+    assert_eq!(process::users::threads(), 1, "threads are counted that do not exist");
     let first = pid::find_process(1).expect("the first process");
-    let left: Vec<_> = processes()
-        .iter()
-        .map(|process| process.id())
-        .filter(|id| *id != 1)
-        .collect();
+    let left: Vec<_> = processes().iter().map(|process| process.id()).filter(|id| *id != 1).collect();
     assert!(left.is_empty(), "processes are left: {left:?}");
     for id in 2..=pid::last_number() {
         assert!(pid::Pid::find(id).is_none(), "number {id} is still taken");
@@ -701,26 +591,14 @@ fn check_end() {
         panic!("the first process did not come to its start")
     };
     let (after, heap) = (memory::stats(), sim::in_use());
-    assert_eq!(
-        after.anonymous, before.anonymous,
-        "private memory was not given back"
-    );
+    assert_eq!(after.anonymous, before.anonymous, "private memory was not given back");
     assert_eq!(after.file, before.file, "shared memory was not given back");
-    assert_eq!(
-        after.tables, before.tables,
-        "page tables were not given back"
-    );
-    assert_eq!(
-        after.free, before.free,
-        "frames were not given back: {before:?} {after:?}"
-    );
+    assert_eq!(after.tables, before.tables, "page tables were not given back");
+    assert_eq!(after.free, before.free, "frames were not given back: {before:?} {after:?}");
     let blocks = heap.blocks - heap_before.blocks;
     let bytes = heap.bytes - heap_before.bytes;
     if with(|d| d.trace) {
         eprintln!("the heap grew by {blocks} blocks, {bytes} bytes");
     }
-    assert!(
-        blocks <= crate::HEAP_SLACK,
-        "the heap grew by {blocks} blocks, {bytes} bytes"
-    );
+    assert!(blocks <= crate::HEAP_SLACK, "the heap grew by {blocks} blocks, {bytes} bytes");
 }

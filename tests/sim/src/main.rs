@@ -35,21 +35,10 @@ struct Options {
 
 fn options() -> Result<Options, String> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut options = Options {
-        seed: None,
-        seeds: 100,
-        from: 1,
-        jobs,
-        trace: false,
-        child: false,
-    };
+    let mut options = Options { seed: None, seeds: 100, from: 1, jobs, trace: false, child: false };
     for argument in std::env::args().skip(1) {
-        let (name, value) = argument
-            .split_once('=')
-            .ok_or(format!("{argument}: not NAME=NUMBER"))?;
-        let number: u64 = value
-            .parse()
-            .map_err(|_| format!("{argument}: not a number"))?;
+        let (name, value) = argument.split_once('=').ok_or(format!("{argument}: not NAME=NUMBER"))?;
+        let number: u64 = value.parse().map_err(|_| format!("{argument}: not a number"))?;
         match name {
             "seed" => options.seed = Some(number),
             "seeds" => options.seeds = number,
@@ -97,27 +86,15 @@ fn run_apart(seed: u64, trace: bool) -> Result<String, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let output = Command::new(program)
         .env("RUST_BACKTRACE", if trace { "1" } else { "0" })
-        .args([
-            format!("seed={seed}"),
-            "child=1".into(),
-            format!("trace={}", u8::from(trace)),
-        ])
+        .args([format!("seed={seed}"), "child=1".into(), format!("trace={}", u8::from(trace))])
         .stdin(Stdio::null())
-        .stderr(if trace {
-            Stdio::inherit()
-        } else {
-            Stdio::piped()
-        })
+        .stderr(if trace { Stdio::inherit() } else { Stdio::piped() })
         .output()
         .map_err(|error| error.to_string())?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_string());
     }
-    Err(format!(
-        "{} ({})",
-        String::from_utf8_lossy(&output.stderr).trim(),
-        output.status
-    ))
+    Err(format!("{} ({})", String::from_utf8_lossy(&output.stderr).trim(), output.status))
 }
 
 fn report(seed: u64, result: Result<String, String>) -> ExitCode {
@@ -150,28 +127,14 @@ fn many(options: &Options) -> ExitCode {
                     let result = run_apart(seed, false);
                     if result.is_err() {
                         report(seed, result);
-                        failed
-                            .lock()
-                            .unwrap_or_else(|poisoned| poisoned.into_inner())
-                            .push(seed);
+                        failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(seed);
                     }
                 }
             });
         }
     });
     let seconds = start.elapsed().as_secs_f64();
-    let failed = failed
-        .into_inner()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    println!(
-        "{} seeds, {} failed, {:.0} per second",
-        options.seeds,
-        failed.len(),
-        options.seeds as f64 / seconds
-    );
-    if failed.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    let failed = failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    println!("{} seeds, {} failed, {:.0} per second", options.seeds, failed.len(), options.seeds as f64 / seconds);
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -70,13 +70,7 @@ pub fn plan(seed: u64) -> Plan {
         writes: 0,
         handler: 0,
     };
-    let mut maker = Maker {
-        rng,
-        plan,
-        taste,
-        left,
-        pipes: 0,
-    };
+    let mut maker = Maker { rng, plan, taste, left, pipes: 0 };
     maker.handler();
     maker.root();
     maker.plan
@@ -107,16 +101,10 @@ impl Maker {
         }
         self.plan.handler = self.here();
         if self.rng.chance(30) {
-            self.op(Op::Load {
-                nr: raw::__NR_sched_yield,
-                args: [ZERO; 6],
-            });
+            self.op(Op::Load { nr: raw::__NR_sched_yield, args: [ZERO; 6] });
             self.op(Op::Trap(Call::InHandler));
         }
-        self.op(Op::Load {
-            nr: raw::__NR_rt_sigreturn,
-            args: [ZERO; 6],
-        });
+        self.op(Op::Load { nr: raw::__NR_rt_sigreturn, args: [ZERO; 6] });
         self.op(Op::Trap(Call::InHandler));
         self.op(Op::Unreachable);
     }
@@ -143,11 +131,7 @@ impl Maker {
         // Whatever is left is adopted, and waited for, until there is nobody.
         for pipe in 0..self.pipes {
             for write in [false, true] {
-                self.call(
-                    Call::Close,
-                    raw::__NR_close,
-                    &[Arg::Word(pipe_word(pipe, write))],
-                );
+                self.call(Call::Close, raw::__NR_close, &[Arg::Word(pipe_word(pipe, write))]);
             }
         }
         let again = self.here();
@@ -185,11 +169,7 @@ impl Maker {
         if self.rng.chance(60) {
             self.call(Call::Exit { code }, raw::__NR_exit, &[Arg::Is(code.into())]);
         } else {
-            self.call(
-                Call::ExitGroup { code },
-                raw::__NR_exit_group,
-                &[Arg::Is(code.into())],
-            );
+            self.call(Call::ExitGroup { code }, raw::__NR_exit_group, &[Arg::Is(code.into())]);
         }
         self.op(Op::Unreachable);
     }
@@ -201,11 +181,7 @@ impl Maker {
     fn some_node(&mut self) -> u8 {
         let nodes = self.plan.entry.len();
         // The first process is spared most signals by the kernel; the others are more to the point.
-        if nodes == 1 {
-            0
-        } else {
-            self.rng.range(1, nodes - 1) as u8
-        }
+        if nodes == 1 { 0 } else { self.rng.range(1, nodes - 1) as u8 }
     }
 
     fn actions(&mut self, me: u8, pending: &mut Vec<u8>) {
@@ -230,21 +206,14 @@ impl Maker {
             10..13 if self.taste.pipes && self.pipes > 0 => self.pipe_use(me),
             13 if self.taste.sleeps => self.sleep(me),
             14 if self.taste.subreapers && self.rng.chance(30) => {
-                let args = [
-                    Arg::Is(linux_raw_sys::prctl::PR_SET_CHILD_SUBREAPER as usize),
-                    Arg::Is(1),
-                ];
+                let args = [Arg::Is(linux_raw_sys::prctl::PR_SET_CHILD_SUBREAPER as usize), Arg::Is(1)];
                 self.call(Call::Subreaper, raw::__NR_prctl, &args);
             }
             15 if self.taste.signals && self.taste.threads => {
                 let node = self.some_node();
                 let signal = self.signal();
                 let home = self.home(node);
-                let args = [
-                    Arg::Word(id_word(home)),
-                    Arg::Word(id_word(node)),
-                    Arg::Is(signal.into()),
-                ];
+                let args = [Arg::Word(id_word(home)), Arg::Word(id_word(node)), Arg::Is(signal.into())];
                 self.call(Call::Tgkill { node, signal }, raw::__NR_tgkill, &args);
             }
             _ => self.call(Call::Yield, raw::__NR_sched_yield, &[]),
@@ -255,8 +224,7 @@ impl Maker {
         if self.taste.stops && self.rng.chance(50) {
             return self.rng.pick(&[SIGSTOP, SIGCONT, SIGCONT]);
         }
-        self.rng
-            .pick(&[SIGUSR1, SIGUSR1, SIGUSR2, SIGTERM, SIGCHLD, 9, 0])
+        self.rng.pick(&[SIGUSR1, SIGUSR1, SIGUSR2, SIGTERM, SIGCHLD, 9, 0])
     }
 
     fn kill(&mut self, whom: Whom, signal: u8) {
@@ -265,11 +233,7 @@ impl Maker {
             Whom::Node(node) => Arg::Word(id_word(node)),
             Whom::GroupOf(node) => Arg::Minus(id_word(node)),
         };
-        self.call(
-            Call::Kill { whom, signal },
-            raw::__NR_kill,
-            &[target, Arg::Is(signal.into())],
-        );
+        self.call(Call::Kill { whom, signal }, raw::__NR_kill, &[target, Arg::Is(signal.into())]);
     }
 
     fn child(&mut self, me: u8, pending: &mut Vec<u8>) {
@@ -282,9 +246,7 @@ impl Maker {
         let thread = flags & u64::from(raw::CLONE_THREAD) != 0;
         self.plan.entry.push(0);
         self.plan.maker.push(me);
-        self.plan
-            .home
-            .push(if thread { self.home(me) } else { child });
+        self.plan.home.push(if thread { self.home(me) } else { child });
         self.plan.flags.push(flags | u64::from(signal));
         let shares = flags & u64::from(raw::CLONE_VM) != 0;
         let mut flags = flags | u64::from(signal);
@@ -297,18 +259,8 @@ impl Maker {
             id_word(child)
         };
         let stack = if shares { stack_top(child) } else { 0 };
-        let args = [
-            Arg::Is(flags as usize),
-            Arg::Is(stack),
-            Arg::Is(tid),
-            Arg::Is(tid),
-            ZERO,
-        ];
-        let args = if nr == raw::__NR_clone {
-            &args[..]
-        } else {
-            &[]
-        };
+        let args = [Arg::Is(flags as usize), Arg::Is(stack), Arg::Is(tid), Arg::Is(tid), ZERO];
+        let args = if nr == raw::__NR_clone { &args[..] } else { &[] };
         self.call(Call::Clone { child }, nr, args);
         pending.push(child);
         if thread && self.rng.chance(40) {
@@ -323,26 +275,15 @@ impl Maker {
     fn kind(&mut self, me: u8) -> (u32, u64, u32) {
         let vm = raw::CLONE_VM;
         if self.taste.threads && me != 0 && self.rng.chance(45) {
-            let flags =
-                vm | raw::CLONE_FS | raw::CLONE_FILES | raw::CLONE_SIGHAND | raw::CLONE_THREAD;
+            let flags = vm | raw::CLONE_FS | raw::CLONE_FILES | raw::CLONE_SIGHAND | raw::CLONE_THREAD;
             return (raw::__NR_clone, flags.into(), 0);
         }
         // Who shares the first process's memory would leave pages in it, and the end would not be the start.
         if self.taste.vfork && me != 0 && self.rng.chance(30) {
-            return (
-                raw::__NR_clone,
-                (vm | raw::CLONE_VFORK).into(),
-                SIGCHLD.into(),
-            );
+            return (raw::__NR_clone, (vm | raw::CLONE_VFORK).into(), SIGCHLD.into());
         }
         if self.taste.odd_clones && me != 0 && self.rng.chance(50) {
-            let mut flags = self.rng.pick(&[
-                0,
-                raw::CLONE_FILES,
-                vm,
-                vm | raw::CLONE_SIGHAND,
-                raw::CLONE_FS,
-            ]);
+            let mut flags = self.rng.pick(&[0, raw::CLONE_FILES, vm, vm | raw::CLONE_SIGHAND, raw::CLONE_FS]);
             if self.rng.chance(30) {
                 flags |= raw::CLONE_PARENT;
             }
@@ -360,20 +301,9 @@ impl Maker {
         let word = join_word(child);
         let again = self.here();
         let out = self.op(Op::JumpIfWord(word, 0, 0));
-        let (call, value) = (
-            Call::FutexWait {
-                addr: word,
-                value: 0,
-                timed: false,
-            },
-            Arg::Word(word),
-        );
+        let (call, value) = (Call::FutexWait { addr: word, value: 0, timed: false }, Arg::Word(word));
         let _ = me;
-        self.call(
-            call,
-            raw::__NR_futex,
-            &[Arg::Is(word), Arg::Is(raw::FUTEX_WAIT as usize), value],
-        );
+        self.call(call, raw::__NR_futex, &[Arg::Is(word), Arg::Is(raw::FUTEX_WAIT as usize), value]);
         self.op(Op::Jump(again));
         let end = self.here();
         self.plan.ops[out] = Op::JumpIfWord(word, 0, end);
@@ -392,30 +322,13 @@ impl Maker {
 
     fn wait_some(&mut self, me: u8) {
         let node = self.some_node();
-        let whom = self.rng.pick(&[
-            Whom::Any,
-            Whom::Any,
-            Whom::Node(node),
-            Whom::OwnGroup,
-            Whom::GroupOf(node),
-        ]);
-        let mut options = self.rng.pick(&[
-            0,
-            0,
-            raw::__WALL,
-            raw::__WCLONE,
-            raw::__WNOTHREAD,
-            raw::__WALL,
-        ]);
+        let whom = self.rng.pick(&[Whom::Any, Whom::Any, Whom::Node(node), Whom::OwnGroup, Whom::GroupOf(node)]);
+        let mut options = self.rng.pick(&[0, 0, raw::__WALL, raw::__WCLONE, raw::__WNOTHREAD, raw::__WALL]);
         if self.rng.chance(40) {
             options |= raw::WNOHANG;
         }
         if self.taste.stops && self.rng.chance(50) {
-            options |= self.rng.pick(&[
-                raw::WUNTRACED,
-                raw::WCONTINUED,
-                raw::WUNTRACED | raw::WCONTINUED,
-            ]);
+            options |= self.rng.pick(&[raw::WUNTRACED, raw::WCONTINUED, raw::WUNTRACED | raw::WCONTINUED]);
         }
         if self.rng.chance(70) || matches!(whom, Whom::OwnGroup) {
             return self.wait(me, whom, options);
@@ -426,13 +339,7 @@ impl Maker {
             Whom::GroupOf(node) => (raw::P_PGID, Arg::Word(id_word(node))),
             _ => (raw::P_ALL, ZERO),
         };
-        let args = [
-            Arg::Is(by as usize),
-            id,
-            Arg::Is(scratch(me)),
-            Arg::Is(options as usize),
-            ZERO,
-        ];
+        let args = [Arg::Is(by as usize), id, Arg::Is(scratch(me)), Arg::Is(options as usize), ZERO];
         self.call(Call::Waitid { whom, options }, raw::__NR_waitid, &args);
     }
 
@@ -449,9 +356,7 @@ impl Maker {
         if self.taste.handlers {
             self.plan.handlers = true;
             signal = self.rng.pick(&[SIGUSR1, SIGUSR2, SIGCHLD, SIGCONT]);
-            flags |= self
-                .rng
-                .pick(&[0, raw::SA_RESTART as usize, raw::SA_NODEFER as usize]);
+            flags |= self.rng.pick(&[0, raw::SA_RESTART as usize, raw::SA_NODEFER as usize]);
         }
         let mut nocldwait = false;
         if self.taste.autoreap && (!self.taste.handlers || self.rng.chance(30)) {
@@ -459,11 +364,7 @@ impl Maker {
             nocldwait = true;
             signal = SIGCHLD;
             handler = self.rng.below(2);
-            flags = if handler == 1 {
-                0
-            } else {
-                raw::SA_NOCLDWAIT as usize
-            };
+            flags = if handler == 1 { 0 } else { raw::SA_NOCLDWAIT as usize };
         }
         let at = scratch(me) + 0x200;
         for (i, word) in [handler, flags, 0, 0].into_iter().enumerate() {
@@ -471,31 +372,15 @@ impl Maker {
             self.op(Op::Store(at + i * 8 + 4, (word >> 32) as u32));
         }
         let args = [Arg::Is(signal.into()), Arg::Is(at), ZERO, Arg::Is(8)];
-        self.call(
-            Call::Sigaction {
-                signal,
-                handler,
-                nocldwait,
-            },
-            raw::__NR_rt_sigaction,
-            &args,
-        );
+        self.call(Call::Sigaction { signal, handler, nocldwait }, raw::__NR_rt_sigaction, &args);
     }
 
     fn group(&mut self, me: u8) {
         let node = self.some_node();
         match self.rng.below(6) {
             0 | 1 => self.call(Call::Setpgid, raw::__NR_setpgid, &[ZERO, ZERO]),
-            2 => self.call(
-                Call::Setpgid,
-                raw::__NR_setpgid,
-                &[Arg::Word(id_word(node)), ZERO],
-            ),
-            3 => self.call(
-                Call::Setpgid,
-                raw::__NR_setpgid,
-                &[ZERO, Arg::Word(id_word(node))],
-            ),
+            2 => self.call(Call::Setpgid, raw::__NR_setpgid, &[Arg::Word(id_word(node)), ZERO]),
+            3 => self.call(Call::Setpgid, raw::__NR_setpgid, &[ZERO, Arg::Word(id_word(node))]),
             4 => self.wait(me, Whom::OwnGroup, raw::__WALL),
             _ if self.taste.signals => {
                 let signal = self.signal();
@@ -509,26 +394,14 @@ impl Maker {
     fn futex(&mut self, me: u8) {
         let word = self.rng.below(4) as u8;
         let shared = self.rng.chance(60);
-        let addr = if shared {
-            shared_word(word)
-        } else {
-            private_word(word)
-        };
-        let flag = if !shared && self.rng.chance(50) {
-            raw::FUTEX_PRIVATE_FLAG
-        } else {
-            0
-        };
+        let addr = if shared { shared_word(word) } else { private_word(word) };
+        let flag = if !shared && self.rng.chance(50) { raw::FUTEX_PRIVATE_FLAG } else { 0 };
         let command = |command: u32| Arg::Is((command | flag) as usize);
         match self.rng.below(8) {
             // An event: set once, and all are told.
             0..3 => {
                 self.op(Op::Store(addr, 1));
-                let args = [
-                    Arg::Is(addr),
-                    command(raw::FUTEX_WAKE),
-                    Arg::Is(i32::MAX as usize),
-                ];
+                let args = [Arg::Is(addr), command(raw::FUTEX_WAKE), Arg::Is(i32::MAX as usize)];
                 self.call(Call::FutexWake { addr }, raw::__NR_futex, &args);
             }
             // The first process must come to its end, so it never waits for what nobody may do.
@@ -536,11 +409,7 @@ impl Maker {
                 let again = self.here();
                 let out = self.op(Op::JumpUnlessWord(addr, 0, 0));
                 self.call(
-                    Call::FutexWait {
-                        addr,
-                        value: 0,
-                        timed: false,
-                    },
+                    Call::FutexWait { addr, value: 0, timed: false },
                     raw::__NR_futex,
                     &[Arg::Is(addr), command(raw::FUTEX_WAIT), ZERO],
                 );
@@ -555,38 +424,20 @@ impl Maker {
                     self.op(Op::Store(time + i * 4, word));
                 }
                 self.call(
-                    Call::FutexWait {
-                        addr,
-                        value: 0,
-                        timed: true,
-                    },
+                    Call::FutexWait { addr, value: 0, timed: true },
                     raw::__NR_futex,
                     &[Arg::Is(addr), command(raw::FUTEX_WAIT), ZERO, Arg::Is(time)],
                 );
             }
             _ => {
                 let other = (word + 1) % 4;
-                let to = if shared {
-                    shared_word(other)
-                } else {
-                    private_word(other)
-                };
-                let args = [
-                    Arg::Is(addr),
-                    command(raw::FUTEX_REQUEUE),
-                    Arg::Is(1),
-                    Arg::Is(4),
-                    Arg::Is(to),
-                ];
+                let to = if shared { shared_word(other) } else { private_word(other) };
+                let args = [Arg::Is(addr), command(raw::FUTEX_REQUEUE), Arg::Is(1), Arg::Is(4), Arg::Is(to)];
                 // Those that are moved sleep on a word that may be set already, so they are told, too.
                 self.op(Op::Store(addr, 1));
                 self.call(Call::Requeue, raw::__NR_futex, &args);
                 for addr in [to, addr] {
-                    let args = [
-                        Arg::Is(addr),
-                        command(raw::FUTEX_WAKE),
-                        Arg::Is(i32::MAX as usize),
-                    ];
+                    let args = [Arg::Is(addr), command(raw::FUTEX_WAKE), Arg::Is(i32::MAX as usize)];
                     self.call(Call::FutexWake { addr }, raw::__NR_futex, &args);
                 }
             }
@@ -596,11 +447,7 @@ impl Maker {
     fn pipe(&mut self) {
         let pipe = self.pipes;
         self.pipes += 1;
-        self.call(
-            Call::Pipe { pipe },
-            raw::__NR_pipe2,
-            &[Arg::Is(pipe_word(pipe, false)), ZERO],
-        );
+        self.call(Call::Pipe { pipe }, raw::__NR_pipe2, &[Arg::Is(pipe_word(pipe, false)), ZERO]);
     }
 
     fn pipe_use(&mut self, me: u8) {
@@ -608,60 +455,29 @@ impl Maker {
         match self.rng.below(8) {
             0..3 if me != 0 => {
                 // Sometimes more than a pipe holds.
-                let times = if me != 0 && self.rng.chance(15) {
-                    20
-                } else {
-                    1
-                };
+                let times = if me != 0 && self.rng.chance(15) { 20 } else { 1 };
                 for _ in 0..times {
-                    let records = if times > 1 {
-                        256
-                    } else {
-                        self.rng.range(1, 256) as u16
-                    };
+                    let records = if times > 1 { 256 } else { self.rng.range(1, 256) as u16 };
                     let write = self.plan.writes as u16;
                     self.plan.writes += 1;
-                    self.op(Op::Fill {
-                        node: me,
-                        write,
-                        records,
-                    });
-                    let args = [
-                        Arg::Word(pipe_word(pipe, true)),
-                        Arg::Is(buffer(me)),
-                        Arg::Is(usize::from(records) * RECORD),
-                    ];
-                    self.call(
-                        Call::Write {
-                            pipe,
-                            write,
-                            records,
-                        },
-                        raw::__NR_write,
-                        &args,
-                    );
+                    self.op(Op::Fill { node: me, write, records });
+                    let args =
+                        [Arg::Word(pipe_word(pipe, true)), Arg::Is(buffer(me)), Arg::Is(usize::from(records) * RECORD)];
+                    self.call(Call::Write { pipe, write, records }, raw::__NR_write, &args);
                 }
             }
             3..6 if me != 0 => {
                 let len = self.rng.range(1, 256) * RECORD;
                 let all = self.rng.chance(30);
                 let again = self.here();
-                let args = [
-                    Arg::Word(pipe_word(pipe, false)),
-                    Arg::Is(buffer(me)),
-                    Arg::Is(len),
-                ];
+                let args = [Arg::Word(pipe_word(pipe, false)), Arg::Is(buffer(me)), Arg::Is(len)];
                 self.call(Call::Read { pipe, len }, raw::__NR_read, &args);
                 if all {
                     self.op(Op::JumpIfResult(1, isize::MAX, again));
                 }
             }
             end => {
-                self.call(
-                    Call::Close,
-                    raw::__NR_close,
-                    &[Arg::Word(pipe_word(pipe, end == 7))],
-                );
+                self.call(Call::Close, raw::__NR_close, &[Arg::Word(pipe_word(pipe, end == 7))]);
             }
         }
     }

@@ -64,20 +64,9 @@ impl World {
         let mut processes = [Process::default(); NODES];
         // The exit signal of some child: any ancestor may get it.
         if plan.flags.iter().any(|flags| flags & 0xff == 10) {
-            processes
-                .iter_mut()
-                .for_each(|process| process.signals |= 1 << 10);
+            processes.iter_mut().for_each(|process| process.signals |= 1 << 10);
         }
-        World {
-            plan,
-            processes,
-            ids: [0; NODES],
-            in_call: [None; NODES],
-            writes,
-            step: 1,
-            all_reaped: false,
-            calls: 0,
-        }
+        World { plan, processes, ids: [0; NODES], in_call: [None; NODES], writes, step: 1, all_reaped: false, calls: 0 }
     }
 
     fn home(&self, node: u8) -> u8 {
@@ -93,10 +82,7 @@ impl World {
         if id == 0 {
             return None;
         }
-        self.ids
-            .iter()
-            .position(|known| *known == id)
-            .map(|node| node as u8)
+        self.ids.iter().position(|known| *known == id).map(|node| node as u8)
     }
 
     /// The call that a node has not come back from.
@@ -107,19 +93,12 @@ impl World {
     /// The node whose process was to be the parent of this node's.
     fn parent(&self, node: u8) -> u8 {
         let maker = self.home(self.plan.maker[node as usize]);
-        if self.plan.flags[node as usize] & u64::from(raw::CLONE_PARENT) != 0 {
-            self.parent(maker)
-        } else {
-            maker
-        }
+        if self.plan.flags[node as usize] & u64::from(raw::CLONE_PARENT) != 0 { self.parent(maker) } else { maker }
     }
 
     fn learn(&mut self, node: u8, id: u32) {
         let known = &mut self.ids[node as usize];
-        assert!(
-            *known == 0 || *known == id,
-            "node {node} was {known} and is {id}"
-        );
+        assert!(*known == 0 || *known == id, "node {node} was {known} and is {id}");
         *known = id;
         let first = self.node_of(id);
         assert_eq!(first, Some(node), "two nodes have the id {id}");
@@ -129,29 +108,18 @@ impl World {
     pub fn enters(&mut self, node: u8, call: Call, args: [usize; 6]) {
         self.calls += 1;
         self.step += 1;
-        self.in_call[node as usize] = Some(InCall {
-            call,
-            args,
-            since: self.step,
-        });
+        self.in_call[node as usize] = Some(InCall { call, args, since: self.step });
         match call {
             Call::Exit { code } if self.home(node) == node => {
                 self.process(node).leader = Some(i32::from(code) << 8);
             }
             Call::ExitGroup { code } => {
-                self.process(node)
-                    .decided
-                    .get_or_insert(i32::from(code) << 8);
+                self.process(node).decided.get_or_insert(i32::from(code) << 8);
             }
             // Its id may be in memory before anybody has told of it.
-            Call::Kill {
-                signal,
-                whom: Whom::Node(target),
-            } if args[0] as i32 > 0 => self.signalled(target, signal),
+            Call::Kill { signal, whom: Whom::Node(target) } if args[0] as i32 > 0 => self.signalled(target, signal),
             Call::Kill { signal, .. } => self.sends(node, args[0] as i32, signal),
-            Call::Tgkill { signal, node } if args[0] != 0 && args[1] != 0 => {
-                self.signalled(node, signal)
-            }
+            Call::Tgkill { signal, node } if args[0] != 0 && args[1] != 0 => self.signalled(node, signal),
             Call::Write { write, .. } => {
                 self.writes[write as usize].entered = true;
                 self.signalled(node, SIGPIPE);
@@ -178,13 +146,8 @@ impl World {
         }
         let members = {
             let tree = tree::lock();
-            let own = pid::find_thread(self.ids[sender as usize])
-                .map(|thread| tree::group_of(&tree, &thread.process));
-            let group = if target == 0 {
-                own.unwrap_or(0)
-            } else {
-                target.unsigned_abs()
-            };
+            let own = pid::find_thread(self.ids[sender as usize]).map(|thread| tree::group_of(&tree, &thread.process));
+            let group = if target == 0 { own.unwrap_or(0) } else { target.unsigned_abs() };
             tree::group_members(&tree, group)
         };
         for member in members {
@@ -214,27 +177,16 @@ impl World {
     /// A node sees the result of its call. `memory` reads a word of its memory.
     pub fn returned(&mut self, node: u8, call: Call, result: isize, memory: &dyn Fn(usize) -> u32) {
         self.step += 1;
-        let Some(entered) = self.in_call[node as usize].take() else {
-            panic!("node {node} was in no call")
-        };
-        assert_eq!(
-            entered.call, call,
-            "node {node} comes back from a call that it did not make"
-        );
+        let Some(entered) = self.in_call[node as usize].take() else { panic!("node {node} was in no call") };
+        assert_eq!(entered.call, call, "node {node} comes back from a call that it did not make");
         if result == EINTR {
-            assert!(
-                self.plan.handlers,
-                "node {node}: EINTR from {call:?}, and no signal has a handler"
-            );
+            assert!(self.plan.handlers, "node {node}: EINTR from {call:?}, and no signal has a handler");
             return;
         }
         match call {
             Call::Gettid => self.learn(node, result as u32),
             Call::Clone { child } => {
-                assert!(
-                    result > 0 || result == -11,
-                    "node {node}: {call:?} gave {result}"
-                );
+                assert!(result > 0 || result == -11, "node {node}: {call:?} gave {result}");
                 if result > 0 {
                     self.learn(child, result as u32);
                     self.processes[child as usize].announced = Some(self.step);
@@ -247,11 +199,7 @@ impl World {
             }
             Call::Waitid { options, .. } => {
                 let at = entered.args[2];
-                let (code, id, status) = (
-                    memory(at + 8) as i32,
-                    memory(at + 16),
-                    memory(at + 24) as i32,
-                );
+                let (code, id, status) = (memory(at + 8) as i32, memory(at + 16), memory(at + 24) as i32);
                 let status = match code {
                     1 => status << 8,
                     2 => status,
@@ -261,14 +209,7 @@ impl World {
                     _ => 0,
                 };
                 let result = if result == 0 { id as isize } else { result };
-                self.waited(
-                    node,
-                    &entered,
-                    options,
-                    result,
-                    status,
-                    options & raw::WNOWAIT != 0,
-                );
+                self.waited(node, &entered, options, result, status, options & raw::WNOWAIT != 0);
             }
             Call::Kill { .. } if entered.args[0] as i32 > 0 => {
                 let target = self.node_of(entered.args[0] as u32);
@@ -283,10 +224,7 @@ impl World {
                         entered.args[0]
                     );
                 }
-                assert!(
-                    result == 0 || result == ESRCH,
-                    "node {node}: kill gave {result}"
-                );
+                assert!(result == 0 || result == ESRCH, "node {node}: kill gave {result}");
             }
             Call::FutexWait { timed, .. } => {
                 assert!(
@@ -318,46 +256,26 @@ impl World {
             assert_eq!(result, -9, "node {node}: read gave {result}");
             return;
         }
-        assert!(
-            result as usize % RECORD == 0,
-            "node {node} read {result} bytes: writes are atomic"
-        );
+        assert!(result as usize % RECORD == 0, "node {node} read {result} bytes: writes are atomic");
         for at in (0..result as usize).step_by(RECORD) {
             let mut bytes = [0; RECORD];
             for i in 0..4 {
-                bytes[4 * i..4 * i + 4]
-                    .copy_from_slice(&memory(entered.args[1] + at + 4 * i).to_ne_bytes());
+                bytes[4 * i..4 * i + 4].copy_from_slice(&memory(entered.args[1] + at + 4 * i).to_ne_bytes());
             }
-            let Some((write, number)) = decode(&bytes) else {
-                panic!("node {node} read what nobody wrote: {bytes:?}")
-            };
+            let Some((write, number)) = decode(&bytes) else { panic!("node {node} read what nobody wrote: {bytes:?}") };
             debug_assert_eq!(record(write, number), bytes);
             let write = &mut self.writes[write as usize];
             assert!(write.entered, "node {node} read what was not written yet");
             let (word, bit) = (usize::from(number) / 64, 1 << (number % 64));
-            assert!(
-                write.read[word] & bit == 0,
-                "node {node} read a record for the second time"
-            );
+            assert!(write.read[word] & bit == 0, "node {node} read a record for the second time");
             write.read[word] |= bit;
         }
     }
 
-    fn waited(
-        &mut self,
-        node: u8,
-        entered: &InCall,
-        options: u32,
-        result: isize,
-        status: i32,
-        stays: bool,
-    ) {
+    fn waited(&mut self, node: u8, entered: &InCall, options: u32, result: isize, status: i32, stays: bool) {
         let me = self.home(node);
         match result {
-            0 => assert!(
-                options & raw::WNOHANG != 0,
-                "node {node}: a wait came back with nothing"
-            ),
+            0 => assert!(options & raw::WNOHANG != 0, "node {node}: a wait came back with nothing"),
             ECHILD => self.no_child(node, me, entered, options),
             id if id > 0 => self.child(node, entered, id as u32, status, stays),
             // waitid(2) by an id that is not known yet.
@@ -369,11 +287,7 @@ impl World {
     /// ECHILD: then no child may match that was there all the while.
     fn no_child(&self, node: u8, me: u8, entered: &InCall, options: u32) {
         let by_any = matches!(entered.call, Call::Wait { .. }) && entered.args[0] as i32 == -1;
-        if !by_any
-            || options & raw::__WALL == 0
-            || options & raw::__WNOTHREAD != 0
-            || self.plan.nocldwait
-        {
+        if !by_any || options & raw::__WALL == 0 || options & raw::__WNOTHREAD != 0 || self.plan.nocldwait {
             return;
         }
         for child in 1..self.plan.home.len() as u8 {
@@ -385,13 +299,7 @@ impl World {
             let other_waits = (0..self.plan.home.len() as u8).any(|other| {
                 other != node
                     && self.home(other) == me
-                    && matches!(
-                        self.in_call(other),
-                        Some(InCall {
-                            call: Call::Wait { .. } | Call::Waitid { .. },
-                            ..
-                        })
-                    )
+                    && matches!(self.in_call(other), Some(InCall { call: Call::Wait { .. } | Call::Waitid { .. }, .. }))
             });
             assert!(
                 !mine || !before || process.reaped.is_some() || other_waits,
@@ -408,34 +316,18 @@ impl World {
             // Born and dead before anybody was told: only its maker's process or who adopts can see it.
             let in_flight = (0..NODES as u8).any(|other| {
                 (other as usize) < self.plan.home.len()
-                    && matches!(
-                        self.in_call(other),
-                        Some(InCall {
-                            call: Call::Clone { .. },
-                            ..
-                        })
-                    )
+                    && matches!(self.in_call(other), Some(InCall { call: Call::Clone { .. }, .. }))
             });
-            assert!(
-                in_flight || adopts,
-                "node {node} waited for {id}, which nobody made"
-            );
+            assert!(in_flight || adopts, "node {node} waited for {id}, which nobody made");
             return;
         };
-        assert_eq!(
-            self.home(child),
-            child,
-            "node {node} waited for {id}, which is a thread"
-        );
+        assert_eq!(self.home(child), child, "node {node} waited for {id}, which is a thread");
         let parent = self.parent(child);
         let orphaned = adopts && {
             let parent = &self.processes[parent as usize];
             parent.decided.is_some() || parent.leader.is_some() || parent.signals != 0
         };
-        assert!(
-            parent == me || orphaned,
-            "node {node} waited for {id}, a child of node {parent}"
-        );
+        assert!(parent == me || orphaned, "node {node} waited for {id}, a child of node {parent}");
         let step = self.step;
         let process = &mut self.processes[child as usize];
         // A sibling may have reaped it after this thread had its look with WNOWAIT.
@@ -444,18 +336,11 @@ impl World {
             "node {node} waited for {id}, which was reaped before"
         );
         if status == 0xffff {
-            assert!(
-                process.signals & 1 << 18 != 0,
-                "{id} went on, and nobody sent SIGCONT"
-            );
+            assert!(process.signals & 1 << 18 != 0, "{id} went on, and nobody sent SIGCONT");
             return;
         }
         if status & 0xff == 0x7f {
-            assert!(
-                process.signals & 1 << (status >> 8) != 0,
-                "{id} stopped, and nobody sent signal {}",
-                status >> 8
-            );
+            assert!(process.signals & 1 << (status >> 8) != 0, "{id} stopped, and nobody sent signal {}", status >> 8);
             return;
         }
         if !stays {
@@ -484,18 +369,11 @@ impl World {
     /// The first process was told that it has no children.
     pub fn root_is_alone(&mut self) {
         self.all_reaped = true;
-        assert_eq!(
-            tree::lock().processes,
-            1,
-            "the first process has no children, and others exist"
-        );
+        assert_eq!(tree::lock().processes, 1, "the first process has no children, and others exist");
         for node in 1..self.plan.home.len() {
             let id = self.ids[node];
             if id != 0 {
-                assert!(
-                    pid::find_process(id).is_none(),
-                    "{id} (node {node}) exists, and the first process is alone"
-                );
+                assert!(pid::find_process(id).is_none(), "{id} (node {node}) exists, and the first process is alone");
                 assert!(
                     pid::find_thread(id).is_none(),
                     "thread {id} (node {node}) exists, and the first process is alone"
@@ -508,8 +386,6 @@ impl World {
 impl World {
     /// Whether a thread may have died between changing a word and telling of it.
     pub fn somebody_died_violently(&self) -> bool {
-        self.processes
-            .iter()
-            .any(|process| process.decided.is_some() || process.signals != 0)
+        self.processes.iter().any(|process| process.decided.is_some() || process.signals != 0)
     }
 }

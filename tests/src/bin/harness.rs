@@ -80,12 +80,8 @@ fn bench_request(words: &[&str]) -> Result<Request> {
             "record=1" => request.record = true,
             "fresh=1" => request.fresh = true,
             "peer" => request.peer_only = true,
-            name if bench::ROWS.iter().any(|row| row.name == name) => {
-                request.rows.push(name.to_string())
-            }
-            name => request
-                .arches
-                .push(Arch::parse(name).context("or a row's name, peer, fresh=1, record=1")?),
+            name if bench::ROWS.iter().any(|row| row.name == name) => request.rows.push(name.to_string()),
+            name => request.arches.push(Arch::parse(name).context("or a row's name, peer, fresh=1, record=1")?),
         }
     }
     Ok(request)
@@ -102,23 +98,9 @@ fn test_guest(arch: Arch, cpus: &str) -> Result<i32> {
     let mut worst = 0;
     for cpus in cpus.split(',') {
         config.cpus = cpus.parse().context("a number of CPUs")?;
-        println!(
-            "guest tests: {} on {}, {cpus} CPUs",
-            kernel.name,
-            arch.name()
-        );
-        let streams = Streams {
-            log: Box::new(std::io::sink()),
-            stdin: None,
-            ..Streams::inherit()
-        };
-        let status = run::run(
-            &config,
-            &kernel,
-            &initrd,
-            limit()?.unwrap_or(DEFAULT_LIMIT),
-            streams,
-        )?;
+        println!("guest tests: {} on {}, {cpus} CPUs", kernel.name, arch.name());
+        let streams = Streams { log: Box::new(std::io::sink()), stdin: None, ..Streams::inherit() };
+        let status = run::run(&config, &kernel, &initrd, limit()?.unwrap_or(DEFAULT_LIMIT), streams)?;
         worst = worst.max(status);
     }
     let _ = std::fs::remove_file(&initrd);
@@ -130,11 +112,7 @@ fn lint_guest() -> Result<i32> {
     let toolchain = Toolchain::load()?;
     for arch in Arch::ALL {
         for mut command in [toolchain.lint_kernel(arch), toolchain.lint_programs(arch)] {
-            if !command
-                .status()
-                .with_context(|| format!("{command:?}"))?
-                .success()
-            {
+            if !command.status().with_context(|| format!("{command:?}"))?.success() {
                 return Ok(1);
             }
         }
@@ -153,13 +131,7 @@ fn qemu(arch: Arch, command: &[String]) -> Result<i32> {
     let limit = limit()?;
     let status = match command {
         [] => interactive::run(&config, &kernel, &initrd, limit),
-        _ => run::run(
-            &config,
-            &kernel,
-            &initrd,
-            limit.unwrap_or(DEFAULT_LIMIT),
-            Streams::inherit(),
-        ),
+        _ => run::run(&config, &kernel, &initrd, limit.unwrap_or(DEFAULT_LIMIT), Streams::inherit()),
     };
     let _ = std::fs::remove_file(&initrd);
     status
@@ -170,12 +142,10 @@ const DEFAULT_LIMIT: Duration = Duration::from_secs(300);
 
 fn limit() -> Result<Option<Duration>> {
     match std::env::var("POLLUX_LIMIT") {
-        Ok(text) if !text.is_empty() => {
-            match text.parse::<u64>().context("limit= takes seconds")? {
-                0 => bail!("limit=0 leaves no time"),
-                seconds => Ok(Some(Duration::from_secs(seconds))),
-            }
-        }
+        Ok(text) if !text.is_empty() => match text.parse::<u64>().context("limit= takes seconds")? {
+            0 => bail!("limit=0 leaves no time"),
+            seconds => Ok(Some(Duration::from_secs(seconds))),
+        },
         _ => Ok(None),
     }
 }

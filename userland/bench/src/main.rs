@@ -58,8 +58,7 @@ fn run(args: &rt::Args) -> i32 {
         }
         _ => {}
     }
-    let chosen =
-        |name: &str| args.len() < 2 || (1..args.len()).any(|index| args.text(index) == name);
+    let chosen = |name: &str| args.len() < 2 || (1..args.len()).any(|index| args.text(index) == name);
     seed_random_numbers();
     let mut status = 0;
     for (name, row) in ROWS.iter().filter(|(name, _)| chosen(name)) {
@@ -79,14 +78,7 @@ fn run(args: &rt::Args) -> i32 {
 fn seed_random_numbers() {
     let mut bytes = [0u8; 16];
     // SAFETY: the buffer is writable for its length. A kernel without the call has nothing to wait for.
-    unsafe {
-        rt::syscall3(
-            rt::raw::general::__NR_getrandom as usize,
-            bytes.as_mut_ptr() as usize,
-            bytes.len(),
-            0,
-        )
-    };
+    unsafe { rt::syscall3(rt::raw::general::__NR_getrandom as usize, bytes.as_mut_ptr() as usize, bytes.len(), 0) };
 }
 
 /// Runs `work(n)`, which gives the nanoseconds that n operations took, with n large enough for a steady value.

@@ -16,14 +16,7 @@ pub const PAGE: usize = 4096;
 pub fn map_small(len: usize) -> Result<*mut u8> {
     let memory = sys::mmap_anonymous(len)?;
     // SAFETY: advice about memory just mapped. A kernel without huge pages refuses it, and that is as good.
-    unsafe {
-        rt::syscall3(
-            __NR_madvise as usize,
-            memory as usize,
-            len,
-            MADV_NOHUGEPAGE as usize,
-        )
-    };
+    unsafe { rt::syscall3(__NR_madvise as usize, memory as usize, len, MADV_NOHUGEPAGE as usize) };
     Ok(memory)
 }
 

@@ -41,12 +41,7 @@ pub fn thread() -> Result<u64> {
                 // stack goes.
                 unsafe {
                     let base = stack.sub(STACK);
-                    sys::check(rt::syscall3(
-                        __NR_mprotect as usize,
-                        base as usize,
-                        4096,
-                        PROT_NONE as usize,
-                    ))?;
+                    sys::check(rt::syscall3(__NR_mprotect as usize, base as usize, 4096, PROT_NONE as usize))?;
                     join.spawn(stack, nothing, 0)?;
                     join.wait();
                     sys::munmap(base, STACK)?;
@@ -89,11 +84,7 @@ fn vforked(child: Entry) -> Result<u64> {
 /// Becomes this program again, which then ends at once.
 extern "C" fn exec_self(_: usize) -> i32 {
     const PATH: &CStr = c"/usr/bin/bench";
-    let argv = [
-        PATH.as_ptr().cast(),
-        c"exit".as_ptr().cast(),
-        core::ptr::null(),
-    ];
+    let argv = [PATH.as_ptr().cast(), c"exit".as_ptr().cast(), core::ptr::null()];
     // SAFETY: both vectors end with a null pointer.
     unsafe { sys::execve(PATH, argv.as_ptr(), argv[2..].as_ptr()) };
     1

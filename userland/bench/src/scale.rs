@@ -26,10 +26,7 @@ impl Crowd {
         READY.store(0, Ordering::Relaxed);
         STOP.store(false, Ordering::Relaxed);
         allow_threads();
-        let mut crowd = Crowd {
-            stacks: map_small(count * PAGE)?,
-            count: 0,
-        };
+        let mut crowd = Crowd { stacks: map_small(count * PAGE)?, count: 0 };
         for join in &JOINS[..count] {
             // SAFETY: each thread has a page of its own, unmapped only after `finish` has waited for all.
             match unsafe { join.spawn(crowd.stacks.add((crowd.count + 1) * PAGE), entry, 0) } {

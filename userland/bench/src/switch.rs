@@ -110,15 +110,7 @@ pub fn unix() -> Result<u64> {
     let mut pair = [0i32; 2];
     let (family, kind) = (AF_UNIX as usize, SOCK_STREAM);
     // SAFETY: there is room for two descriptors.
-    check(unsafe {
-        rt::syscall4(
-            __NR_socketpair as usize,
-            family,
-            kind,
-            0,
-            pair.as_mut_ptr() as usize,
-        )
-    })?;
+    check(unsafe { rt::syscall4(__NR_socketpair as usize, family, kind, 0, pair.as_mut_ptr() as usize) })?;
     echo_process([pair[0]; 2], [pair[1]; 2])
 }
 
@@ -127,51 +119,22 @@ const SOCK_STREAM: usize = 1;
 pub fn tcp() -> Result<u64> {
     // SAFETY: all addresses and options live through their calls and have the sizes that are passed with them.
     unsafe {
-        let socket = || {
-            check(rt::syscall3(
-                __NR_socket as usize,
-                AF_INET as usize,
-                SOCK_STREAM,
-                0,
-            ))
-        };
+        let socket = || check(rt::syscall3(__NR_socket as usize, AF_INET as usize, SOCK_STREAM, 0));
         let mut address: sockaddr_in = core::mem::zeroed();
         address.sin_family = AF_INET as _;
         address.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
         let (place, mut len) = (&raw mut address as usize, size_of::<sockaddr_in>() as u32);
         let listener = socket()?;
-        check(rt::syscall3(
-            __NR_bind as usize,
-            listener,
-            place,
-            len as usize,
-        ))?;
+        check(rt::syscall3(__NR_bind as usize, listener, place, len as usize))?;
         check(rt::syscall2(__NR_listen as usize, listener, 1))?;
-        check(rt::syscall3(
-            __NR_getsockname as usize,
-            listener,
-            place,
-            &raw mut len as usize,
-        ))?;
+        check(rt::syscall3(__NR_getsockname as usize, listener, place, &raw mut len as usize))?;
         let ours = socket()?;
-        check(rt::syscall3(
-            __NR_connect as usize,
-            ours,
-            place,
-            len as usize,
-        ))?;
+        check(rt::syscall3(__NR_connect as usize, ours, place, len as usize))?;
         let theirs = check(rt::syscall4(__NR_accept4 as usize, listener, 0, 0, 0))?;
         let on = 1u32;
         for fd in [ours, theirs] {
             let (level, option) = (IPPROTO_TCP as usize, TCP_NODELAY as usize);
-            check(rt::syscall5(
-                __NR_setsockopt as usize,
-                fd,
-                level,
-                option,
-                &raw const on as usize,
-                4,
-            ))?;
+            check(rt::syscall5(__NR_setsockopt as usize, fd, level, option, &raw const on as usize, 4))?;
         }
         sys::close(listener as i32)?;
         echo_process([ours as i32; 2], [theirs as i32; 2])
@@ -261,19 +224,9 @@ extern "C" fn answer_eventfd(answer: usize) -> i32 {
 fn eventfd_pair(ping: i32, pong: i32, sets: Option<[i32; 2]>) -> Result<u64> {
     STOP.store(false, Ordering::Relaxed);
     let partner = Join::new();
-    let answer = Answer {
-        ping,
-        pong,
-        set: sets.map(|sets| sets[1]),
-    };
+    let answer = Answer { ping, pong, set: sets.map(|sets| sets[1]) };
     // SAFETY: the stack is new; `partner` is waited for below, and `answer` lives that long.
-    unsafe {
-        partner.spawn(
-            map_stack(STACK)?,
-            answer_eventfd,
-            &raw const answer as usize,
-        )?
-    };
+    unsafe { partner.spawn(map_stack(STACK)?, answer_eventfd, &raw const answer as usize)? };
     let result = measure(|count| {
         time(|| {
             for _ in 0..count {
@@ -305,21 +258,12 @@ pub fn epoll() -> Result<u64> {
 
 /// A level-triggered epoll set with one descriptor in it.
 fn new_set(fd: i32) -> Result<i32> {
-    let event = epoll_event {
-        events: EPOLLIN,
-        data: 0,
-    };
+    let event = epoll_event { events: EPOLLIN, data: 0 };
     // SAFETY: the event is readable and written nowhere.
     unsafe {
         let set = check(rt::syscall1(__NR_epoll_create1 as usize, 0))?;
         let event = &raw const event as usize;
-        check(rt::syscall4(
-            __NR_epoll_ctl as usize,
-            set,
-            EPOLL_CTL_ADD as usize,
-            fd as usize,
-            event,
-        ))?;
+        check(rt::syscall4(__NR_epoll_ctl as usize, set, EPOLL_CTL_ADD as usize, fd as usize, event))?;
         Ok(set as i32)
     }
 }
@@ -328,16 +272,5 @@ fn wait_in(set: i32) -> Result<()> {
     let mut event = epoll_event { events: 0, data: 0 };
     let event = &raw mut event as usize;
     // SAFETY: there is room for one event; no time limit and no mask.
-    check(unsafe {
-        rt::syscall6(
-            __NR_epoll_pwait as usize,
-            set as usize,
-            event,
-            1,
-            usize::MAX,
-            0,
-            8,
-        )
-    })
-    .map(|_| ())
+    check(unsafe { rt::syscall6(__NR_epoll_pwait as usize, set as usize, event, 1, usize::MAX, 0, 8) }).map(|_| ())
 }

@@ -44,15 +44,7 @@ fn an_unlinked_file_lives_until_it_is_closed() -> Outcome {
     sys::write_all(fd, b"still here")?;
     let mut buffer = [0u8; 16];
     // SAFETY: the buffer is writable for its length.
-    let result = unsafe {
-        rt::syscall4(
-            __NR_pread64 as usize,
-            fd as usize,
-            buffer.as_mut_ptr() as usize,
-            16,
-            0,
-        )
-    };
+    let result = unsafe { rt::syscall4(__NR_pread64 as usize, fd as usize, buffer.as_mut_ptr() as usize, 16, 0) };
     check!(sys::check(result)? == 10);
     check!(&buffer[..10] == b"still here");
     Ok(())

@@ -62,11 +62,7 @@ fn a_full_nonblocking_pipe_is_eagain() -> Outcome {
 
 fn poll_sees_a_pipe_become_readable() -> Outcome {
     let pipe = sys::pipe(0)?;
-    let mut wait = [pollfd {
-        fd: pipe[0],
-        events: POLLIN as i16,
-        revents: 0,
-    }];
+    let mut wait = [pollfd { fd: pipe[0], events: POLLIN as i16, revents: 0 }];
     check!(sys::poll(&mut wait, 0)? == 0);
     let child = match sys::fork()? {
         0 => {

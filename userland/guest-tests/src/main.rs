@@ -56,14 +56,7 @@ macro_rules! tests {
     };
 }
 
-const SUITES: &[&[Test]] = &[
-    process::TESTS,
-    signals::TESTS,
-    ipc::TESTS,
-    memory::TESTS,
-    files::TESTS,
-    sockets::TESTS,
-];
+const SUITES: &[&[Test]] = &[process::TESTS, signals::TESTS, ipc::TESTS, memory::TESTS, files::TESTS, sockets::TESTS];
 
 /// How long one test may take.
 const LIMIT_MS: i64 = 20_000;
@@ -105,12 +98,8 @@ fn run_one(name: &str, test: fn() -> Outcome) -> bool {
             let _ = (sys::close(pipe[0]), sys::setsid());
             match test() {
                 Ok(()) => sys::exit_group(0),
-                Err(Why::Condition(what, line)) => {
-                    rt::print::print(pipe[1], format_args!("{what} (line {line})"))
-                }
-                Err(Why::Call(error)) => {
-                    rt::print::print(pipe[1], format_args!("errno {}", error.0))
-                }
+                Err(Why::Condition(what, line)) => rt::print::print(pipe[1], format_args!("{what} (line {line})")),
+                Err(Why::Call(error)) => rt::print::print(pipe[1], format_args!("errno {}", error.0)),
             }
             sys::exit_group(1)
         }
@@ -122,41 +111,22 @@ fn run_one(name: &str, test: fn() -> Outcome) -> bool {
         }
     };
     let _ = sys::close(pipe[1]);
-    let in_time = matches!(
-        sys::poll(
-            &mut [pollfd {
-                fd: pipe[0],
-                events: POLLIN as i16,
-                revents: 0
-            }],
-            LIMIT_MS
-        ),
-        Ok(1)
-    );
+    let in_time =
+        matches!(sys::poll(&mut [pollfd { fd: pipe[0], events: POLLIN as i16, revents: 0 }], LIMIT_MS), Ok(1));
     if !in_time {
         // The whole session: a test may have children that hang.
         let _ = rt::signal::kill(-child, SIGKILL);
         let _ = rt::signal::kill(child, SIGKILL);
     }
     let mut why = [0u8; 256];
-    let count = if in_time {
-        sys::read(pipe[0], &mut why).unwrap_or(0)
-    } else {
-        0
-    };
+    let count = if in_time { sys::read(pipe[0], &mut why).unwrap_or(0) } else { 0 };
     let _ = sys::close(pipe[0]);
     let status = sys::wait4(child, 0).map_or(-1, |(_, status)| status);
     match (in_time, status) {
         (true, 0) => println!("test {name} ... ok"),
-        (false, _) => println!(
-            "test {name} ... FAILED: no end within {} s",
-            LIMIT_MS / 1000
-        ),
+        (false, _) => println!("test {name} ... FAILED: no end within {} s", LIMIT_MS / 1000),
         _ if count > 0 => {
-            println!(
-                "test {name} ... FAILED: {}",
-                core::str::from_utf8(&why[..count]).unwrap_or("?")
-            );
+            println!("test {name} ... FAILED: {}", core::str::from_utf8(&why[..count]).unwrap_or("?"));
         }
         _ => println!("test {name} ... FAILED: ended with raw status {status:#x}"),
     }

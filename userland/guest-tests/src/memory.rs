@@ -15,11 +15,7 @@ tests! {
 fn anonymous_memory_reads_as_noughts() -> Outcome {
     let memory = sys::mmap_anonymous(1 << 20)?;
     // SAFETY: inside the mapping.
-    check!(
-        (0..1 << 20)
-            .step_by(4096)
-            .all(|at| unsafe { memory.add(at).read_volatile() } == 0)
-    );
+    check!((0..1 << 20).step_by(4096).all(|at| unsafe { memory.add(at).read_volatile() } == 0));
     Ok(())
 }
 
@@ -52,14 +48,7 @@ fn writing_read_only_memory_is_sigsegv() -> Outcome {
 }
 
 fn a_shared_mapping_is_seen_by_a_child_and_back() -> Outcome {
-    let memory = sys::mmap(
-        0,
-        4096,
-        PROT_READ | PROT_WRITE,
-        MAP_SHARED | MAP_ANONYMOUS,
-        -1,
-        0,
-    )?;
+    let memory = sys::mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)?;
     check!(write_in_child(memory)? == 0);
     // SAFETY: inside the mapping.
     check!(unsafe { memory.read_volatile() } == 1);

@@ -20,10 +20,7 @@ pub struct Address {
 impl Address {
     /// Room for any.
     pub const fn room() -> Address {
-        Address {
-            bytes: [0; 128],
-            len: 128,
-        }
+        Address { bytes: [0; 128], len: 128 }
     }
 
     /// 127.0.0.1 and a port; port 0 is any.
@@ -56,35 +53,21 @@ impl Address {
 
 pub fn socket(family: u32, kind: u32) -> Result<i32> {
     // SAFETY: touches no memory.
-    check(unsafe { syscall3(__NR_socket as usize, family as usize, kind as usize, 0) })
-        .map(|fd| fd as i32)
+    check(unsafe { syscall3(__NR_socket as usize, family as usize, kind as usize, 0) }).map(|fd| fd as i32)
 }
 
 pub fn socketpair(kind: u32) -> Result<[i32; 2]> {
     let mut pair = [0i32; 2];
     // SAFETY: the kernel writes two descriptors.
     check(unsafe {
-        syscall4(
-            __NR_socketpair as usize,
-            AF_UNIX as usize,
-            kind as usize,
-            0,
-            pair.as_mut_ptr() as usize,
-        )
+        syscall4(__NR_socketpair as usize, AF_UNIX as usize, kind as usize, 0, pair.as_mut_ptr() as usize)
     })?;
     Ok(pair)
 }
 
 fn with_address(call: u32, fd: i32, address: &Address) -> Result<()> {
     // SAFETY: the address is readable for its length.
-    let result = unsafe {
-        syscall3(
-            call as usize,
-            fd as usize,
-            address.bytes.as_ptr() as usize,
-            address.len as usize,
-        )
-    };
+    let result = unsafe { syscall3(call as usize, fd as usize, address.bytes.as_ptr() as usize, address.len as usize) };
     check(result).map(drop)
 }
 
@@ -103,20 +86,14 @@ pub fn listen(fd: i32, backlog: i32) -> Result<()> {
 
 pub fn accept(fd: i32, flags: u32) -> Result<i32> {
     // SAFETY: null addresses are allowed.
-    check(unsafe { syscall4(__NR_accept4 as usize, fd as usize, 0, 0, flags as usize) })
-        .map(|fd| fd as i32)
+    check(unsafe { syscall4(__NR_accept4 as usize, fd as usize, 0, 0, flags as usize) }).map(|fd| fd as i32)
 }
 
 pub fn accept_from(fd: i32) -> Result<(i32, Address)> {
     let mut from = Address::room();
     // SAFETY: the kernel writes an address into its room, and its length.
     let accepted = check(unsafe {
-        syscall3(
-            __NR_accept as usize,
-            fd as usize,
-            from.bytes.as_mut_ptr() as usize,
-            &raw mut from.len as usize,
-        )
+        syscall3(__NR_accept as usize, fd as usize, from.bytes.as_mut_ptr() as usize, &raw mut from.len as usize)
     })?;
     Ok((accepted as i32, from))
 }
@@ -125,12 +102,7 @@ fn name(call: u32, fd: i32) -> Result<Address> {
     let mut address = Address::room();
     // SAFETY: as in `accept_from`.
     check(unsafe {
-        syscall3(
-            call as usize,
-            fd as usize,
-            address.bytes.as_mut_ptr() as usize,
-            &raw mut address.len as usize,
-        )
+        syscall3(call as usize, fd as usize, address.bytes.as_mut_ptr() as usize, &raw mut address.len as usize)
     })?;
     Ok(address)
 }
@@ -151,30 +123,14 @@ pub fn shutdown(fd: i32, how: u32) -> Result<()> {
 pub fn send(fd: i32, bytes: &[u8], flags: u32) -> Result<usize> {
     // SAFETY: the bytes are readable.
     check(unsafe {
-        syscall6(
-            __NR_sendto as usize,
-            fd as usize,
-            bytes.as_ptr() as usize,
-            bytes.len(),
-            flags as usize,
-            0,
-            0,
-        )
+        syscall6(__NR_sendto as usize, fd as usize, bytes.as_ptr() as usize, bytes.len(), flags as usize, 0, 0)
     })
 }
 
 pub fn recv(fd: i32, buffer: &mut [u8], flags: u32) -> Result<usize> {
     // SAFETY: the buffer is writable.
     check(unsafe {
-        syscall6(
-            __NR_recvfrom as usize,
-            fd as usize,
-            buffer.as_mut_ptr() as usize,
-            buffer.len(),
-            flags as usize,
-            0,
-            0,
-        )
+        syscall6(__NR_recvfrom as usize, fd as usize, buffer.as_mut_ptr() as usize, buffer.len(), flags as usize, 0, 0)
     })
 }
 
@@ -266,12 +222,7 @@ pub struct Control {
 
 impl Control {
     pub fn new(kind: u32, data: &[i32]) -> Control {
-        let mut control = Control {
-            len: 16 + data.len() * 4,
-            level: SOL_SOCKET,
-            kind,
-            data: [0; 8],
-        };
+        let mut control = Control { len: 16 + data.len() * 4, level: SOL_SOCKET, kind, data: [0; 8] };
         control.data[..data.len()].copy_from_slice(data);
         control
     }
@@ -289,14 +240,7 @@ pub fn sendmsg(fd: i32, bytes: &[u8], control: &Control, flags: u32) -> Result<u
         flags: 0,
     };
     // SAFETY: the message and what it points to are readable.
-    check(unsafe {
-        syscall3(
-            __NR_sendmsg as usize,
-            fd as usize,
-            &raw const message as usize,
-            flags as usize,
-        )
-    })
+    check(unsafe { syscall3(__NR_sendmsg as usize, fd as usize, &raw const message as usize, flags as usize) })
 }
 
 /// Receives with `room` bytes for control messages: the count, the flags, and the length of control data.
@@ -318,14 +262,8 @@ pub fn recvmsg(
         flags: 0,
     };
     // SAFETY: the message and what it points to are writable.
-    let count = check(unsafe {
-        syscall3(
-            __NR_recvmsg as usize,
-            fd as usize,
-            &raw mut message as usize,
-            flags as usize,
-        )
-    })?;
+    let count =
+        check(unsafe { syscall3(__NR_recvmsg as usize, fd as usize, &raw mut message as usize, flags as usize) })?;
     Ok((count, message.flags, message.control_len))
 }
 
@@ -335,10 +273,7 @@ pub fn epoll() -> Result<i32> {
 }
 
 pub fn epoll_add(epoll: i32, fd: i32, events: u32) -> Result<()> {
-    let event = epoll_event {
-        events,
-        data: fd as u64,
-    };
+    let event = epoll_event { events, data: fd as u64 };
     // SAFETY: the event is readable.
     check(unsafe {
         syscall4(

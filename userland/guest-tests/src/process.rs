@@ -114,12 +114,8 @@ fn execve_of_nothing_is_enoent() -> Outcome {
 fn execve_runs_the_program_with_its_arguments() -> Outcome {
     let child = match sys::fork()? {
         0 => {
-            let argv = [
-                c"guest-tests".as_ptr().cast(),
-                c"child".as_ptr().cast(),
-                c"77".as_ptr().cast(),
-                core::ptr::null(),
-            ];
+            let argv =
+                [c"guest-tests".as_ptr().cast(), c"child".as_ptr().cast(), c"77".as_ptr().cast(), core::ptr::null()];
             // SAFETY: both vectors end with a null pointer.
             unsafe { sys::execve(c"/proc/self/exe", argv.as_ptr(), argv[3..].as_ptr()) };
             sys::exit_group(1)
@@ -142,14 +138,7 @@ fn vfork_holds_the_parent_until_the_child_exits() -> Outcome {
     let place = &raw mut word;
     let stack = map_stack(16 * 1024)?;
     // SAFETY: the stack is new and the word outlives the child.
-    let child = unsafe {
-        clone_on(
-            CLONE_VM | CLONE_VFORK | SIGCHLD,
-            stack,
-            write_slowly,
-            place as usize,
-        )?
-    };
+    let child = unsafe { clone_on(CLONE_VM | CLONE_VFORK | SIGCHLD, stack, write_slowly, place as usize)? };
     // SAFETY: a local word.
     check!(unsafe { place.read_volatile() } == 7);
     check!(sys::wait4(child, 0)? == (child, 3 << 8));

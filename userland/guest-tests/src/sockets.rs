@@ -156,14 +156,7 @@ fn a_record_that_does_not_fit_is_cut_and_told() -> Outcome {
 fn scm_rights_passes_an_open_file() -> Outcome {
     let pair = socketpair(SOCK_STREAM)?;
     let pipe = sys::pipe(0)?;
-    check!(
-        sendmsg(
-            pair[0],
-            b"x",
-            &Control::new(SCM_RIGHTS, &[pipe[0], pipe[1]]),
-            0
-        )? == 1
-    );
+    check!(sendmsg(pair[0], b"x", &Control::new(SCM_RIGHTS, &[pipe[0], pipe[1]]), 0)? == 1);
     sys::close(pipe[1])?;
     let mut control = Control::default();
     let mut buffer = [0u8; 4];
@@ -175,8 +168,7 @@ fn scm_rights_passes_an_open_file() -> Outcome {
     let mut buffer = [0u8; 8];
     check!(sys::read(reader, &mut buffer)? == 7);
     // SAFETY: touches no memory.
-    let flags =
-        sys::check(unsafe { syscall3(__NR_fcntl as usize, reader as usize, F_GETFD as usize, 0) })?;
+    let flags = sys::check(unsafe { syscall3(__NR_fcntl as usize, reader as usize, F_GETFD as usize, 0) })?;
     check!(flags == FD_CLOEXEC as usize);
     sys::close(writer)?;
     // No copy of the write end is left anywhere.
@@ -211,20 +203,9 @@ fn scm_rights_past_the_descriptor_limit_is_cut() -> Outcome {
     let limit = [pipe[1] as u64 + 2; 2];
     // SAFETY: the new limit is readable, and the old one not asked for.
     sys::check(unsafe {
-        rt::syscall4(
-            __NR_prlimit64 as usize,
-            0,
-            RLIMIT_NOFILE as usize,
-            limit.as_ptr() as usize,
-            0,
-        )
+        rt::syscall4(__NR_prlimit64 as usize, 0, RLIMIT_NOFILE as usize, limit.as_ptr() as usize, 0)
     })?;
-    sendmsg(
-        pair[0],
-        b"a",
-        &Control::new(SCM_RIGHTS, &[pipe[0], pipe[0], pipe[0]]),
-        0,
-    )?;
+    sendmsg(pair[0], b"a", &Control::new(SCM_RIGHTS, &[pipe[0], pipe[0], pipe[0]]), 0)?;
     let mut control = Control::default();
     let (count, flags, len) = recvmsg(pair[1], &mut [0; 8], &mut control, 48, 0)?;
     check!(count == 1 && flags == MSG_CTRUNC);
@@ -436,11 +417,7 @@ fn a_refused_connect_shows_in_so_error() -> Outcome {
     let client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK)?;
     let first = connect(client, &address);
     check!(first == Err(Errno(EINPROGRESS)));
-    let mut wait = [pollfd {
-        fd: client,
-        events: POLLOUT as i16,
-        revents: 0,
-    }];
+    let mut wait = [pollfd { fd: client, events: POLLOUT as i16, revents: 0 }];
     check!(sys::poll(&mut wait, 5000)? == 1);
     check!(wait[0].revents & POLLERR as i16 != 0);
     check!(option(client, SO_ERROR)? == ECONNREFUSED as i32);
@@ -493,15 +470,11 @@ fn what_is_no_socket_is_enotsock() -> Outcome {
     let pipe = sys::pipe(0)?;
     let any = Address::loopback(0);
     let none = Err(Errno(ENOTSOCK));
-    check!(
-        bind(pipe[0], &any) == none && listen(pipe[0], 1) == none && connect(pipe[0], &any) == none
-    );
+    check!(bind(pipe[0], &any) == none && listen(pipe[0], 1) == none && connect(pipe[0], &any) == none);
     check!(shutdown(pipe[0], 0) == none && set_option(pipe[0], 1, 2, &0i32) == none);
     check!(send(pipe[1], b"x", 0) == Err(Errno(ENOTSOCK)));
     check!(recv(pipe[0], &mut [0; 4], 0) == Err(Errno(ENOTSOCK)));
-    check!(
-        accept(pipe[0], 0) == Err(Errno(ENOTSOCK)) && option(pipe[0], 4) == Err(Errno(ENOTSOCK))
-    );
+    check!(accept(pipe[0], 0) == Err(Errno(ENOTSOCK)) && option(pipe[0], 4) == Err(Errno(ENOTSOCK)));
     check!(bind(999, &any) == Err(Errno(EBADF)) && send(999, b"x", 0) == Err(Errno(EBADF)));
     Ok(())
 }
@@ -548,12 +521,7 @@ fn a_message_reaches_pages_that_were_never_touched() -> Outcome {
     let server = unsafe {
         let len = (place + 4096) as *mut u32;
         len.write(16);
-        let server = sys::check(syscall3(
-            __NR_accept as usize,
-            listener as usize,
-            place,
-            len as usize,
-        ))?;
+        let server = sys::check(syscall3(__NR_accept as usize, listener as usize, place, len as usize))?;
         check!(len.read() == 16);
         server as i32
     };
@@ -572,35 +540,19 @@ fn a_message_reaches_pages_that_were_never_touched() -> Outcome {
 fn sendmmsg_and_recvmmsg_count_messages() -> Outcome {
     let pair = socketpair(SOCK_DGRAM)?;
     let mut bytes = [[1u8; 8], [2u8; 8], [0u8; 8], [0u8; 8]];
-    let iovs = bytes
-        .each_mut()
-        .map(|bytes| [bytes.as_mut_ptr() as usize, 8]);
+    let iovs = bytes.each_mut().map(|bytes| [bytes.as_mut_ptr() as usize, 8]);
     // A header of seven words, and the length.
-    let vector =
-        |from: usize| [0, 1].map(|i| [0usize, 0, iovs[from + i].as_ptr() as usize, 1, 0, 0, 0, 99]);
+    let vector = |from: usize| [0, 1].map(|i| [0usize, 0, iovs[from + i].as_ptr() as usize, 1, 0, 0, 0, 99]);
     let mut sent = vector(0);
     // SAFETY: headers, vectors and bytes live until the end.
     let count = sys::check(unsafe {
-        rt::syscall4(
-            __NR_sendmmsg as usize,
-            pair[0] as usize,
-            sent.as_mut_ptr() as usize,
-            2,
-            0,
-        )
+        rt::syscall4(__NR_sendmmsg as usize, pair[0] as usize, sent.as_mut_ptr() as usize, 2, 0)
     })?;
     check!(count == 2 && sent[0][7] as u32 == 8 && sent[1][7] as u32 == 8);
     let mut got = vector(2);
     // SAFETY: as above.
     let count = sys::check(unsafe {
-        rt::syscall5(
-            __NR_recvmmsg as usize,
-            pair[1] as usize,
-            got.as_mut_ptr() as usize,
-            2,
-            0x10000,
-            0,
-        )
+        rt::syscall5(__NR_recvmmsg as usize, pair[1] as usize, got.as_mut_ptr() as usize, 2, 0x10000, 0)
     })?;
     check!(count == 2 && got[1][7] as u32 == 8);
     check!(bytes[2] == [1; 8] && bytes[3] == [2; 8]);

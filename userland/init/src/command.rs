@@ -42,10 +42,7 @@ pub fn load() -> Option<Command> {
     }
     let _ = sys::close(fd);
     let mut argv = [core::ptr::null(); ARGUMENTS + 1];
-    for (slot, argument) in argv[..ARGUMENTS]
-        .iter_mut()
-        .zip(text[..used].split_inclusive(|&byte| byte == 0))
-    {
+    for (slot, argument) in argv[..ARGUMENTS].iter_mut().zip(text[..used].split_inclusive(|&byte| byte == 0)) {
         *slot = argument.as_ptr();
     }
     (!argv[0].is_null()).then_some(Command { argv })
@@ -68,15 +65,7 @@ pub fn exec_in_path(name: &CStr, argv: &[*const u8]) -> ! {
         *slot = text.as_ptr().cast();
     }
     let mut last = rt::Errno(rt::raw::errno::ENOENT);
-    for directory in [
-        "",
-        "/usr/local/sbin/",
-        "/usr/local/bin/",
-        "/usr/sbin/",
-        "/usr/bin/",
-        "/sbin/",
-        "/bin/",
-    ] {
+    for directory in ["", "/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"] {
         let direct = name.to_bytes().contains(&b'/');
         if direct != directory.is_empty() {
             continue;
@@ -96,14 +85,6 @@ pub fn exec_in_path(name: &CStr, argv: &[*const u8]) -> ! {
             }
         }
     }
-    eprintln!(
-        "init: cannot run {}: errno {}",
-        name.to_str().unwrap_or("?"),
-        last.0
-    );
-    sys::exit_group(if last.0 == rt::raw::errno::ENOENT {
-        127
-    } else {
-        126
-    })
+    eprintln!("init: cannot run {}: errno {}", name.to_str().unwrap_or("?"), last.0);
+    sys::exit_group(if last.0 == rt::raw::errno::ENOENT { 127 } else { 126 })
 }

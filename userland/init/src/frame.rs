@@ -57,13 +57,7 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder outside any frame.
     pub const fn new() -> Decoder {
-        Decoder {
-            kind: END,
-            bits: 0,
-            sextets: 0,
-            used: 0,
-            payload: [0; PAYLOAD],
-        }
+        Decoder { kind: END, bits: 0, sextets: 0, used: 0, payload: [0; PAYLOAD] }
     }
 
     /// Takes a byte; gives the kind and payload when it ended a frame.
@@ -86,13 +80,7 @@ impl Decoder {
                 (kind != END).then_some((kind, &self.payload[..self.used]))
             }
             kind => {
-                *self = Decoder {
-                    kind,
-                    bits: 0,
-                    sextets: 0,
-                    used: 0,
-                    payload: self.payload,
-                };
+                *self = Decoder { kind, bits: 0, sextets: 0, used: 0, payload: self.payload };
                 None
             }
         }

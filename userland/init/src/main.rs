@@ -58,12 +58,7 @@ fn open_console() {
 fn fd_is_open(fd: i32) -> bool {
     // SAFETY: F_GETFD takes no pointer.
     unsafe {
-        rt::syscall3(
-            rt::raw::general::__NR_fcntl as usize,
-            fd as usize,
-            rt::raw::general::F_GETFD as usize,
-            0,
-        ) >= 0
+        rt::syscall3(rt::raw::general::__NR_fcntl as usize, fd as usize, rt::raw::general::F_GETFD as usize, 0) >= 0
     }
 }
 
@@ -73,12 +68,7 @@ fn mount_all() {
         (c"proc", c"/proc", c"", c"/proc/self"),
         (c"sysfs", c"/sys", c"", c"/sys/kernel"),
         (c"devtmpfs", c"/dev", c"", c"/dev/null"),
-        (
-            c"devpts",
-            c"/dev/pts",
-            c"mode=620,ptmxmode=666",
-            c"/dev/pts/ptmx",
-        ),
+        (c"devpts", c"/dev/pts", c"mode=620,ptmxmode=666", c"/dev/pts/ptmx"),
         (c"tmpfs", c"/dev/shm", c"mode=1777", c"/dev/shm/."),
         (c"tmpfs", c"/tmp", c"mode=1777", c"/tmp/."),
     ];
@@ -122,9 +112,7 @@ fn bring_up_loopback() {
     const SIOCSIFFLAGS: u32 = 0x8914;
     const UP_AND_RUNNING: u8 = 0x41;
     // SAFETY: a datagram socket, for its ioctl.
-    let Ok(socket) =
-        sys::check(unsafe { rt::syscall3(__NR_socket as usize, AF_INET as usize, SOCK_DGRAM, 0) })
-    else {
+    let Ok(socket) = sys::check(unsafe { rt::syscall3(__NR_socket as usize, AF_INET as usize, SOCK_DGRAM, 0) }) else {
         return;
     };
     // struct ifreq: a name in 16 bytes, then flags.

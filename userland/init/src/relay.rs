@@ -42,18 +42,8 @@ fn relay(command: &Command) -> sys::Result<i32> {
     let children = sys::pipe(O_CLOEXEC | O_NONBLOCK)?;
     CHILD_PIPE.store(children[1], Ordering::Relaxed);
     signal::handle(SIGCHLD, on_child, SA_RESTART)?;
-    signal::set_action(
-        SIGPIPE,
-        &signal::Action {
-            handler: 1,
-            ..Default::default()
-        },
-    )?;
-    let [input, output, errors] = [
-        sys::pipe(O_CLOEXEC)?,
-        sys::pipe(O_CLOEXEC)?,
-        sys::pipe(O_CLOEXEC)?,
-    ];
+    signal::set_action(SIGPIPE, &signal::Action { handler: 1, ..Default::default() })?;
+    let [input, output, errors] = [sys::pipe(O_CLOEXEC)?, sys::pipe(O_CLOEXEC)?, sys::pipe(O_CLOEXEC)?];
 
     let child = match sys::fork()? {
         0 => {
@@ -73,44 +63,17 @@ fn relay(command: &Command) -> sys::Result<i32> {
         set_nonblocking(fd)?;
     }
 
-    let mut input = Input {
-        pipe: input[1],
-        pending: [0; WINDOW],
-        start: 0,
-        end: 0,
-        granted: 0,
-        at_end: false,
-    };
+    let mut input = Input { pipe: input[1], pending: [0; WINDOW], start: 0, end: 0, granted: 0, at_end: false };
     let mut decoder = Decoder::new();
     let mut streams = [(output[0], frame::OUT), (errors[0], frame::ERR)];
     loop {
         input.grant();
         let mut waits = [
-            pollfd {
-                fd: CONSOLE,
-                events: POLLIN as i16,
-                revents: 0,
-            },
-            pollfd {
-                fd: children[0],
-                events: POLLIN as i16,
-                revents: 0,
-            },
-            pollfd {
-                fd: if input.has_pending() { input.pipe } else { -1 },
-                events: POLLOUT as i16,
-                revents: 0,
-            },
-            pollfd {
-                fd: streams[0].0,
-                events: POLLIN as i16,
-                revents: 0,
-            },
-            pollfd {
-                fd: streams[1].0,
-                events: POLLIN as i16,
-                revents: 0,
-            },
+            pollfd { fd: CONSOLE, events: POLLIN as i16, revents: 0 },
+            pollfd { fd: children[0], events: POLLIN as i16, revents: 0 },
+            pollfd { fd: if input.has_pending() { input.pipe } else { -1 }, events: POLLOUT as i16, revents: 0 },
+            pollfd { fd: streams[0].0, events: POLLIN as i16, revents: 0 },
+            pollfd { fd: streams[1].0, events: POLLIN as i16, revents: 0 },
         ];
         match sys::poll(&mut waits, -1) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -247,15 +210,8 @@ impl Input {
 
 fn set_nonblocking(fd: i32) -> sys::Result<()> {
     // SAFETY: F_SETFL takes a number.
-    sys::check(unsafe {
-        rt::syscall3(
-            __NR_fcntl as usize,
-            fd as usize,
-            F_SETFL as usize,
-            O_NONBLOCK as usize,
-        )
-    })
-    .map(|_| ())
+    sys::check(unsafe { rt::syscall3(__NR_fcntl as usize, fd as usize, F_SETFL as usize, O_NONBLOCK as usize) })
+        .map(|_| ())
 }
 
 /// No echo, no line editing, no signals, no translation: the console carries bytes.

@@ -30,11 +30,7 @@ pub fn run() {
 fn become_shell() -> ! {
     let _ = sys::setsid();
     // /dev/console never becomes a controlling terminal on Linux; the line behind it does.
-    let line = if cfg!(target_arch = "x86_64") {
-        c"/dev/ttyS0"
-    } else {
-        c"/dev/ttyAMA0"
-    };
+    let line = if cfg!(target_arch = "x86_64") { c"/dev/ttyS0" } else { c"/dev/ttyAMA0" };
     for path in [line, c"/dev/console"] {
         let Ok(fd) = sys::open(path, O_RDWR, 0) else {
             continue;

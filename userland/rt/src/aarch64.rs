@@ -86,8 +86,6 @@ syscalls! {
 pub fn counter_ns() -> u64 {
     let (count, frequency): (u64, u64);
     // SAFETY: reads registers that a kernel leaves open to programs.
-    unsafe {
-        asm!("mrs {}, cntvct_el0", "mrs {}, cntfrq_el0", out(reg) count, out(reg) frequency, options(nostack))
-    };
+    unsafe { asm!("mrs {}, cntvct_el0", "mrs {}, cntfrq_el0", out(reg) count, out(reg) frequency, options(nostack)) };
     (u128::from(count) * 1_000_000_000 / u128::from(frequency)) as u64
 }

@@ -16,12 +16,7 @@ impl Args {
     /// `stack` is the stack pointer as execve left it, and nothing has written above it.
     pub unsafe fn from_stack(stack: *const usize) -> Args {
         // SAFETY: the word at the stack pointer is argc and the argument vector follows it.
-        unsafe {
-            Args {
-                argc: *stack,
-                argv: stack.add(1).cast(),
-            }
-        }
+        unsafe { Args { argc: *stack, argv: stack.add(1).cast() } }
     }
 
     /// How many arguments there are, with the program's own name.
@@ -45,9 +40,7 @@ impl Args {
 
     /// The argument at `index` as text, or the empty string where it is absent or not UTF-8.
     pub fn text(&self, index: usize) -> &'static str {
-        self.get(index)
-            .and_then(|arg| arg.to_str().ok())
-            .unwrap_or("")
+        self.get(index).and_then(|arg| arg.to_str().ok()).unwrap_or("")
     }
 
     /// The argument vector as execve takes it.

@@ -14,11 +14,7 @@ pub struct Out {
 impl Out {
     /// A formatter for `fd` with nothing gathered yet.
     pub fn new(fd: i32) -> Out {
-        Out {
-            fd,
-            used: 0,
-            buffer: [0; 512],
-        }
+        Out { fd, used: 0, buffer: [0; 512] }
     }
 
     /// Writes what was gathered. An error is dropped: there is nowhere to say it.

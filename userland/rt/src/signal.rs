@@ -42,19 +42,11 @@ pub fn set_action(signal: u32, action: &Action) -> Result<Action> {
 
 /// Installs `handler` for a signal, with the restorer that this architecture's kernel wants.
 pub fn handle(signal: u32, handler: Handler, flags: u32) -> Result<Action> {
-    let restorer = if cfg!(target_arch = "x86_64") {
-        SA_RESTORER
-    } else {
-        0
-    };
+    let restorer = if cfg!(target_arch = "x86_64") { SA_RESTORER } else { 0 };
     let action = Action {
         handler: handler as usize,
         flags: (flags | restorer) as usize,
-        restorer: if restorer != 0 {
-            rt_sigreturn as *const () as usize
-        } else {
-            0
-        },
+        restorer: if restorer != 0 { rt_sigreturn as *const () as usize } else { 0 },
         mask: 0,
     };
     set_action(signal, &action)
@@ -65,13 +57,7 @@ pub fn mask(how: u32, set: u64) -> Result<u64> {
     let mut old = 0u64;
     // SAFETY: both point to 64-bit sets on this stack.
     check(unsafe {
-        crate::syscall4(
-            __NR_rt_sigprocmask as usize,
-            how as usize,
-            &raw const set as usize,
-            &raw mut old as usize,
-            8,
-        )
+        crate::syscall4(__NR_rt_sigprocmask as usize, how as usize, &raw const set as usize, &raw mut old as usize, 8)
     })?;
     Ok(old)
 }

@@ -23,11 +23,7 @@ impl Errno {
 
 /// Reads a raw result: values from -4095 to -1 are errors.
 pub fn check(result: isize) -> Result<usize> {
-    if (-4095..0).contains(&result) {
-        Err(Errno(-result as u32))
-    } else {
-        Ok(result as usize)
-    }
+    if (-4095..0).contains(&result) { Err(Errno(-result as u32)) } else { Ok(result as usize) }
 }
 
 /// Ends the process.
@@ -53,27 +49,13 @@ pub fn sched_yield() {
 /// Reads into `buffer`; 0 is the end.
 pub fn read(fd: i32, buffer: &mut [u8]) -> Result<usize> {
     // SAFETY: the buffer is writable for its length.
-    check(unsafe {
-        syscall3(
-            __NR_read as usize,
-            fd as usize,
-            buffer.as_mut_ptr() as usize,
-            buffer.len(),
-        )
-    })
+    check(unsafe { syscall3(__NR_read as usize, fd as usize, buffer.as_mut_ptr() as usize, buffer.len()) })
 }
 
 /// Writes from `buffer`; may write less.
 pub fn write(fd: i32, buffer: &[u8]) -> Result<usize> {
     // SAFETY: the buffer is readable for its length.
-    check(unsafe {
-        syscall3(
-            __NR_write as usize,
-            fd as usize,
-            buffer.as_ptr() as usize,
-            buffer.len(),
-        )
-    })
+    check(unsafe { syscall3(__NR_write as usize, fd as usize, buffer.as_ptr() as usize, buffer.len()) })
 }
 
 /// Writes all of `buffer`, going on after signals and short writes, and waiting where the descriptor is non-blocking.
@@ -83,14 +65,7 @@ pub fn write_all(fd: i32, mut buffer: &[u8]) -> Result<()> {
             Ok(done) => buffer = &buffer[done..],
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
-                poll(
-                    &mut [pollfd {
-                        fd,
-                        events: POLLOUT as i16,
-                        revents: 0,
-                    }],
-                    -1,
-                )?;
+                poll(&mut [pollfd { fd, events: POLLOUT as i16, revents: 0 }], -1)?;
             }
             Err(error) => return Err(error),
         }
@@ -102,16 +77,8 @@ pub fn write_all(fd: i32, mut buffer: &[u8]) -> Result<()> {
 pub fn open(path: &CStr, flags: u32, mode: u32) -> Result<i32> {
     let at = AT_FDCWD as isize as usize;
     // SAFETY: the path ends in NUL.
-    check(unsafe {
-        syscall4(
-            __NR_openat as usize,
-            at,
-            path.as_ptr() as usize,
-            flags as usize,
-            mode as usize,
-        )
-    })
-    .map(|fd| fd as i32)
+    check(unsafe { syscall4(__NR_openat as usize, at, path.as_ptr() as usize, flags as usize, mode as usize) })
+        .map(|fd| fd as i32)
 }
 
 /// Closes a descriptor.
@@ -123,60 +90,29 @@ pub fn close(fd: i32) -> Result<()> {
 /// Makes `to` a copy of `from` (dup3; `from` and `to` must differ).
 pub fn dup3(from: i32, to: i32, flags: u32) -> Result<i32> {
     // SAFETY: touches no memory.
-    check(unsafe {
-        syscall3(
-            __NR_dup3 as usize,
-            from as usize,
-            to as usize,
-            flags as usize,
-        )
-    })
-    .map(|fd| fd as i32)
+    check(unsafe { syscall3(__NR_dup3 as usize, from as usize, to as usize, flags as usize) }).map(|fd| fd as i32)
 }
 
 /// Makes a pipe: the reading end, then the writing end.
 pub fn pipe(flags: u32) -> Result<[i32; 2]> {
     let mut fds = [0i32; 2];
     // SAFETY: there is room for two descriptors.
-    check(unsafe {
-        syscall2(
-            __NR_pipe2 as usize,
-            fds.as_mut_ptr() as usize,
-            flags as usize,
-        )
-    })?;
+    check(unsafe { syscall2(__NR_pipe2 as usize, fds.as_mut_ptr() as usize, flags as usize) })?;
     Ok(fds)
 }
 
 /// Waits for readiness; the timeout is in milliseconds, negative for none. Gives how many descriptors are ready.
 pub fn poll(fds: &mut [pollfd], timeout_ms: i64) -> Result<usize> {
-    let limit = timespec {
-        tv_sec: timeout_ms / 1000,
-        tv_nsec: timeout_ms % 1000 * 1_000_000,
-    };
-    let limit = if timeout_ms < 0 {
-        0
-    } else {
-        &raw const limit as usize
-    };
+    let limit = timespec { tv_sec: timeout_ms / 1000, tv_nsec: timeout_ms % 1000 * 1_000_000 };
+    let limit = if timeout_ms < 0 { 0 } else { &raw const limit as usize };
     // SAFETY: the array and the timeout live through the call; no mask is given.
-    check(unsafe {
-        syscall5(
-            __NR_ppoll as usize,
-            fds.as_mut_ptr() as usize,
-            fds.len(),
-            limit,
-            0,
-            8,
-        )
-    })
+    check(unsafe { syscall5(__NR_ppoll as usize, fds.as_mut_ptr() as usize, fds.len(), limit, 0, 8) })
 }
 
 /// Duplicates the process: 0 in the child, the child's pid in the parent.
 pub fn fork() -> Result<i32> {
     // SAFETY: an ordinary fork; the child gets a copy of this memory.
-    check(unsafe { syscall5(__NR_clone as usize, SIGCHLD as usize, 0, 0, 0, 0) })
-        .map(|pid| pid as i32)
+    check(unsafe { syscall5(__NR_clone as usize, SIGCHLD as usize, 0, 0, 0, 0) }).map(|pid| pid as i32)
 }
 
 /// Replaces the program; comes back only with an error.
@@ -185,14 +121,7 @@ pub fn fork() -> Result<i32> {
 /// `argv` and `envp` are vectors of pointers to strings that end with a null pointer.
 pub unsafe fn execve(path: &CStr, argv: *const *const u8, envp: *const *const u8) -> Errno {
     // SAFETY: the caller answers for the vectors.
-    let result = unsafe {
-        syscall3(
-            __NR_execve as usize,
-            path.as_ptr() as usize,
-            argv as usize,
-            envp as usize,
-        )
-    };
+    let result = unsafe { syscall3(__NR_execve as usize, path.as_ptr() as usize, argv as usize, envp as usize) };
     Errno(-result as u32)
 }
 
@@ -202,13 +131,7 @@ pub fn wait4(pid: i32, options: u32) -> Result<(i32, i32)> {
     loop {
         // SAFETY: the status word is writable and no rusage is asked for.
         let result = check(unsafe {
-            syscall4(
-                __NR_wait4 as usize,
-                pid as usize,
-                &raw mut status as usize,
-                options as usize,
-                0,
-            )
+            syscall4(__NR_wait4 as usize, pid as usize, &raw mut status as usize, options as usize, 0)
         });
         match result {
             Err(Errno::INTR) => {}
@@ -219,45 +142,19 @@ pub fn wait4(pid: i32, options: u32) -> Result<(i32, i32)> {
 
 /// A raw wait status as a shell shows it: the exit status, or 128 and the signal.
 pub fn shell_status(status: i32) -> i32 {
-    if status & 0x7f == 0 {
-        (status >> 8) & 0xff
-    } else {
-        128 + (status & 0x7f)
-    }
+    if status & 0x7f == 0 { (status >> 8) & 0xff } else { 128 + (status & 0x7f) }
 }
 
 /// Maps `len` bytes of private anonymous memory.
 pub fn mmap_anonymous(len: usize) -> Result<*mut u8> {
-    mmap(
-        0,
-        len,
-        PROT_READ | PROT_WRITE,
-        MAP_PRIVATE | MAP_ANONYMOUS,
-        -1,
-        0,
-    )
+    mmap(0, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
 }
 
 /// Maps memory (mmap). A fixed mapping over memory in use is the caller's mistake to avoid.
-pub fn mmap(
-    address: usize,
-    len: usize,
-    protection: u32,
-    flags: u32,
-    fd: i32,
-    offset: usize,
-) -> Result<*mut u8> {
+pub fn mmap(address: usize, len: usize, protection: u32, flags: u32, fd: i32, offset: usize) -> Result<*mut u8> {
     // SAFETY: without MAP_FIXED a new mapping harms nothing; with it, the caller chose memory that it owns.
     check(unsafe {
-        syscall6(
-            __NR_mmap as usize,
-            address,
-            len,
-            protection as usize,
-            flags as usize,
-            fd as usize,
-            offset,
-        )
+        syscall6(__NR_mmap as usize, address, len, protection as usize, flags as usize, fd as usize, offset)
     })
     .map(|address| address as *mut u8)
 }
@@ -275,66 +172,31 @@ pub unsafe fn munmap(address: *mut u8, len: usize) -> Result<()> {
 pub fn futex_wait(word: &AtomicU32, value: u32, flags: u32) -> Result<()> {
     let op = (FUTEX_WAIT | flags) as usize;
     // SAFETY: the word is alive and aligned.
-    check(unsafe {
-        syscall4(
-            __NR_futex as usize,
-            word.as_ptr() as usize,
-            op,
-            value as usize,
-            0,
-        )
-    })
-    .map(|_| ())
+    check(unsafe { syscall4(__NR_futex as usize, word.as_ptr() as usize, op, value as usize, 0) }).map(|_| ())
 }
 
 /// Wakes up to `count` waiters of `word`; gives how many there were.
 pub fn futex_wake(word: &AtomicU32, count: u32, flags: u32) -> Result<usize> {
     let op = (FUTEX_WAKE | flags) as usize;
     // SAFETY: the word is alive and aligned.
-    check(unsafe {
-        syscall3(
-            __NR_futex as usize,
-            word.as_ptr() as usize,
-            op,
-            count as usize,
-        )
-    })
+    check(unsafe { syscall3(__NR_futex as usize, word.as_ptr() as usize, op, count as usize) })
 }
 
 /// Reads a clock in nanoseconds.
 pub fn clock_ns(clock: u32) -> u64 {
-    let mut time = timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the time is writable; an unknown clock leaves it at nought.
-    unsafe {
-        syscall2(
-            __NR_clock_gettime as usize,
-            clock as usize,
-            &raw mut time as usize,
-        )
-    };
+    unsafe { syscall2(__NR_clock_gettime as usize, clock as usize, &raw mut time as usize) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// Sleeps for some milliseconds, to the end even if signals come.
 pub fn sleep_ms(ms: u64) {
-    let mut time = timespec {
-        tv_sec: (ms / 1000) as i64,
-        tv_nsec: (ms % 1000) as i64 * 1_000_000,
-    };
+    let mut time = timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000) as i64 * 1_000_000 };
     let time = &raw mut time as usize;
     // SAFETY: the remaining time is written back to the same place when a signal interrupts.
-    while check(unsafe {
-        syscall4(
-            __NR_clock_nanosleep as usize,
-            CLOCK_MONOTONIC as usize,
-            0,
-            time,
-            time,
-        )
-    }) == Err(Errno::INTR)
+    while check(unsafe { syscall4(__NR_clock_nanosleep as usize, CLOCK_MONOTONIC as usize, 0, time, time) })
+        == Err(Errno::INTR)
     {}
 }
 
@@ -359,11 +221,7 @@ pub unsafe fn ioctl(fd: i32, request: u32, argument: usize) -> Result<usize> {
 
 /// Mounts a file system of `kind` on `target`.
 pub fn mount(kind: &CStr, target: &CStr, data: &CStr) -> Result<()> {
-    let (kind, target, data) = (
-        kind.as_ptr() as usize,
-        target.as_ptr() as usize,
-        data.as_ptr() as usize,
-    );
+    let (kind, target, data) = (kind.as_ptr() as usize, target.as_ptr() as usize, data.as_ptr() as usize);
     // SAFETY: all four strings end in NUL.
     check(unsafe { syscall5(__NR_mount as usize, kind, target, kind, 0, data) }).map(|_| ())
 }
@@ -372,15 +230,7 @@ pub fn mount(kind: &CStr, target: &CStr, data: &CStr) -> Result<()> {
 pub fn mkdir(path: &CStr, mode: u32) -> Result<()> {
     let at = AT_FDCWD as isize as usize;
     // SAFETY: the path ends in NUL.
-    check(unsafe {
-        syscall3(
-            __NR_mkdirat as usize,
-            at,
-            path.as_ptr() as usize,
-            mode as usize,
-        )
-    })
-    .map(|_| ())
+    check(unsafe { syscall3(__NR_mkdirat as usize, at, path.as_ptr() as usize, mode as usize) }).map(|_| ())
 }
 
 /// Removes a name.
@@ -415,14 +265,6 @@ pub fn power_off() {
 pub fn raise_descriptor_limit(count: u64) -> Result<()> {
     let limit = [count, count];
     // SAFETY: the limit is a pair of 64-bit numbers; the old one is not asked for.
-    check(unsafe {
-        syscall4(
-            __NR_prlimit64 as usize,
-            0,
-            RLIMIT_NOFILE as usize,
-            limit.as_ptr() as usize,
-            0,
-        )
-    })
-    .map(|_| ())
+    check(unsafe { syscall4(__NR_prlimit64 as usize, 0, RLIMIT_NOFILE as usize, limit.as_ptr() as usize, 0) })
+        .map(|_| ())
 }

@@ -21,8 +21,7 @@ unsafe extern "C" {
 pub type Entry = extern "C" fn(usize) -> i32;
 
 /// The flags of an ordinary thread, as a libc gives them.
-pub const THREAD_FLAGS: u32 =
-    CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+pub const THREAD_FLAGS: u32 = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
 
 /// A thread to be joined: the word that the kernel clears and wakes when the thread is gone.
 pub struct Join {
@@ -32,9 +31,7 @@ pub struct Join {
 impl Join {
     /// A slot for one thread. It stays where it is until [`Join::wait`] has returned.
     pub const fn new() -> Join {
-        Join {
-            word: AtomicU32::new(0),
-        }
+        Join { word: AtomicU32::new(0) }
     }
 
     /// Starts a thread at `entry(argument)` on the stack that ends at `stack_top`.
@@ -72,23 +69,10 @@ impl Default for Join {
 ///
 /// # Safety
 /// The stack that ends at `stack_top` is writable, large enough and unused for as long as the child shares this memory.
-pub unsafe fn clone_on(
-    flags: u32,
-    stack_top: *mut u8,
-    entry: Entry,
-    argument: usize,
-) -> Result<i32> {
+pub unsafe fn clone_on(flags: u32, stack_top: *mut u8, entry: Entry, argument: usize) -> Result<i32> {
     // SAFETY: the caller answers for the stack; the thread id words are not asked for by flags that callers may pass here.
     let pid = unsafe {
-        rt_clone(
-            flags as usize,
-            stack_top,
-            core::ptr::null_mut(),
-            core::ptr::null_mut(),
-            0,
-            entry,
-            argument,
-        )
+        rt_clone(flags as usize, stack_top, core::ptr::null_mut(), core::ptr::null_mut(), 0, entry, argument)
     };
     check(pid).map(|pid| pid as i32)
 }

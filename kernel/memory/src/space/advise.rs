@@ -115,7 +115,8 @@ impl Space {
         let mut inner = self.write().await;
         let wipes_object = advice == Advice::WipeOnFork
             && inner.areas.over(start, end).any(|a| a.backing.is_some() || a.flags.contains(Flags::SHARED));
-        let is_special = advice == Advice::DoFork && inner.areas.over(start, end).any(|a| a.flags.contains(Flags::SPECIAL));
+        let is_special =
+            advice == Advice::DoFork && inner.areas.over(start, end).any(|a| a.flags.contains(Flags::SPECIAL));
         if wipes_object || is_special {
             return Err(Errno::EINVAL);
         }

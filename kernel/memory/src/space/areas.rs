@@ -1,8 +1,8 @@
 //! The areas of a space in ascending order, and finding room between them.
 
 use super::area::{Area, Flags};
-use crate::frames::admit;
 use super::sorted::{Pos, Sorted};
+use crate::frames::admit;
 use base::Errno;
 
 /// The most areas that a space may have (vm.max_map_count).

@@ -289,7 +289,8 @@ impl Space {
         let old = unsafe { Frame::borrow(entry.addr()) };
         let old_kind = old.kind();
         let shared = area.flags.contains(Flags::SHARED);
-        let new = if shared { self.writable_page(Some(area), page)? } else { Frame::alloc_copy(&old, Kind::Anonymous)? };
+        let new =
+            if shared { self.writable_page(Some(area), page)? } else { Frame::alloc_copy(&old, Kind::Anonymous)? };
         let nobody = entry.with_perm(Perm::empty());
         slot.swap(nobody.bits(), AcqRel);
         let undo = Restore { slot, entry };

@@ -61,13 +61,7 @@ impl Space {
 
     /// Copies present entries of `start..end` into this space, the child, a limited number at a time. Gives where to go on, the
     /// pages done, and whether the parent lost write permission anywhere.
-    fn share_pages(
-        &self,
-        parent: &Inner,
-        copy: &Inner,
-        start: usize,
-        end: usize,
-    ) -> Result<(usize, u32, bool), Errno> {
+    fn share_pages(&self, parent: &Inner, copy: &Inner, start: usize, end: usize) -> Result<(usize, u32, bool), Errno> {
         let (mut pages, mut lowered, mut failed) = (0, false, false);
         let next = parent.tables.walk(start, end, |addr, slot| {
             let Ok(to) = copy.tables.entry(addr) else {

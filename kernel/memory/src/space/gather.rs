@@ -24,7 +24,14 @@ pub(crate) struct Gather {
 
 impl Gather {
     pub fn new(root: &Arc<Root>) -> Gather {
-        Gather { root: root.clone(), few: [const { None }; INLINE], few_len: 0, many: Vec::new(), start: usize::MAX, end: 0 }
+        Gather {
+            root: root.clone(),
+            few: [const { None }; INLINE],
+            few_len: 0,
+            many: Vec::new(),
+            start: usize::MAX,
+            end: 0,
+        }
     }
 
     /// The entry at `addr` was changed.

@@ -21,8 +21,8 @@ mod map;
 mod object;
 mod protect;
 mod remap;
-mod sorted;
 mod shared;
+mod sorted;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;

@@ -64,7 +64,11 @@ impl Space {
                     // SAFETY: the entry owns the frame, and the space is held alone.
                     let frame = unsafe { Frame::borrow(entry.addr()) };
                     let own = !flags.contains(Flags::SHARED) && frame.kind() == Kind::Anonymous && frame.owners() == 1;
-                    let perm = if own || entry.perm().contains(Perm::WRITE) { flags.perm() } else { flags.perm() - Perm::WRITE };
+                    let perm = if own || entry.perm().contains(Perm::WRITE) {
+                        flags.perm()
+                    } else {
+                        flags.perm() - Perm::WRITE
+                    };
                     // The hardware may mark the entry meanwhile.
                     match slot.compare_exchange(entry.bits(), entry.with_perm(perm).bits(), AcqRel, Acquire) {
                         Ok(_) => {

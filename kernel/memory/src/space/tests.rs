@@ -374,8 +374,14 @@ fn a_mapping_moves_with_its_contents() {
     }
     assert_eq!(read(&space, moved + 7 * PAGE), Ok(0));
     // Shrinking stays in place; growing again is in place as well.
-    assert_eq!(run(space.remap(VirtAddr(moved), 8 * PAGE, 2 * PAGE, Remap::default(), &Limits::NONE)).unwrap().0, moved);
-    assert_eq!(run(space.remap(VirtAddr(moved), 2 * PAGE, 3 * PAGE, Remap::default(), &Limits::NONE)).unwrap().0, moved);
+    assert_eq!(
+        run(space.remap(VirtAddr(moved), 8 * PAGE, 2 * PAGE, Remap::default(), &Limits::NONE)).unwrap().0,
+        moved
+    );
+    assert_eq!(
+        run(space.remap(VirtAddr(moved), 2 * PAGE, 3 * PAGE, Remap::default(), &Limits::NONE)).unwrap().0,
+        moved
+    );
     assert_eq!(read(&space, moved + 2 * PAGE), Ok(0));
     let how = Remap { may_move: true, fixed: Some(VirtAddr(0x40_0000)), keep_old: true };
     assert_eq!(run(space.remap(VirtAddr(moved), 3 * PAGE, 3 * PAGE, how, &Limits::NONE)).unwrap().0, 0x40_0000);

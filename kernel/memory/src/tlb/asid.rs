@@ -50,7 +50,13 @@ impl Asids {
     }
 
     /// Gives the space that had the id `old` (0 for none) one of the current generation. `active` is what each CPU uses.
-    pub fn renew(&mut self, old: u64, current: &AtomicU64, count: usize, active: impl Fn(usize) -> &'static AtomicU64) -> u64 {
+    pub fn renew(
+        &mut self,
+        old: u64,
+        current: &AtomicU64,
+        count: usize,
+        active: impl Fn(usize) -> &'static AtomicU64,
+    ) -> u64 {
         let now = current.load(Relaxed);
         if old != 0 && generation(old) == now {
             return old;

@@ -167,10 +167,12 @@ impl Root {
             // Number 0 is not this space's own.
             0 => true,
             _ if FLUSH_IS_GLOBAL => false,
-            _ => self.valid.load(SeqCst) & bit == 0 && {
-                self.valid.fetch_or(bit, SeqCst);
-                true
-            },
+            _ => {
+                self.valid.load(SeqCst) & bit == 0 && {
+                    self.valid.fetch_or(bit, SeqCst);
+                    true
+                }
+            }
         };
         // SAFETY: the table was prepared by `init_root` and lives while `cpu.current` owns the root, which is until after
         // another was activated on this CPU.
@@ -276,11 +278,13 @@ impl Root {
     /// Puts a letter into each mailbox, and only then draws the number: a CPU that has served that number or a later one has
     /// looked into its mailbox after the letter was there.
     fn post(&self, tlb: &Tlb, cpus: u64, what: What) -> (u64, u64) {
-        let each = |mut mask: u64| core::iter::from_fn(move || {
-            let cpu = (mask != 0).then(|| mask.trailing_zeros() as usize);
-            mask &= mask.wrapping_sub(1);
-            cpu
-        });
+        let each = |mut mask: u64| {
+            core::iter::from_fn(move || {
+                let cpu = (mask != 0).then(|| mask.trailing_zeros() as usize);
+                mask &= mask.wrapping_sub(1);
+                cpu
+            })
+        };
         let root = ptr::from_ref(self).addr();
         for n in each(cpus) {
             let mut mailbox = tlb.cpus.of(n).mailbox.lock();

@@ -63,7 +63,12 @@ pub struct Conn {
 impl Shared {
     /// A new socket's.
     pub(super) fn fresh() -> Arc<Shared> {
-        Arc::new(Shared { queue: WaitQueue::new(), options: Options::default(), tcp: InetOptions::default(), inode: AtomicU64::new(0) })
+        Arc::new(Shared {
+            queue: WaitQueue::new(),
+            options: Options::default(),
+            tcp: InetOptions::default(),
+            inode: AtomicU64::new(0),
+        })
     }
 }
 
@@ -77,9 +82,8 @@ impl Conn {
         start: impl FnOnce(&mut Core) -> bool,
     ) -> Result<Arc<Conn>> {
         let ring = net.inet.ring_size();
-        let core = Core::new(&shared, ring, (net.machine.random)(), now).and_then(|mut core| {
-            if start(&mut core) { Ok(core) } else { Err(Errno::EADDRNOTAVAIL.into()) }
-        });
+        let core = Core::new(&shared, ring, (net.machine.random)(), now)
+            .and_then(|mut core| if start(&mut core) { Ok(core) } else { Err(Errno::EADDRNOTAVAIL.into()) });
         let core = core.inspect_err(|_| net.inet.ring_freed(ring))?;
         let conn = Arc::new_cyclic(|me: &Weak<Conn>| Conn {
             me: me.clone(),
@@ -214,7 +218,9 @@ impl Conn {
         if over && !core.detached {
             core.detached = true;
             let rest = core.state() == State::TimeWait;
-            if !core.established && let Some(listener) = self.listener.upgrade() {
+            if !core.established
+                && let Some(listener) = self.listener.upgrade()
+            {
                 listener.failed();
             }
             self.timer.cancel();

@@ -51,7 +51,10 @@ impl Listener {
     /// A connection for a SYN; `None` if there is no place or no memory for it.
     pub(super) fn begin(&self, tuple: &Tuple, now: u64) -> Option<Arc<Conn>> {
         let mut backlog = self.backlog.lock();
-        if backlog.closed || backlog.begun + backlog.ready.len() > backlog.limit || backlog.ready.try_reserve(1).is_err() {
+        if backlog.closed
+            || backlog.begun + backlog.ready.len() > backlog.limit
+            || backlog.ready.try_reserve(1).is_err()
+        {
             return None;
         }
         backlog.begun += 1;

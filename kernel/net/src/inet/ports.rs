@@ -70,7 +70,8 @@ fn overlap(a: &Claim, b: &Claim) -> bool {
         return true;
     }
     let covers = |claim: &Claim, other: Ip| {
-        claim.point.ip.is_wildcard() && (claim.point.ip.is_v4() == other.is_v4() || !claim.point.ip.is_v4() && !claim.v6_only)
+        claim.point.ip.is_wildcard()
+            && (claim.point.ip.is_v4() == other.is_v4() || !claim.point.ip.is_v4() && !claim.v6_only)
     };
     covers(a, y) || covers(b, x)
 }

@@ -33,7 +33,10 @@ const TIME_WAIT_MAX: usize = 8192;
 enum Entry {
     Conn(Arc<Conn>),
     /// In TIME-WAIT until then; whether SO_REUSEADDR was set.
-    Rest { until: u64, reuse: bool },
+    Rest {
+        until: u64,
+        reuse: bool,
+    },
 }
 
 type Shard = HashMap<Tuple, Entry, Key>;
@@ -218,9 +221,7 @@ impl Stack {
         let places = [Some(point.ip), Some(point.ip.wildcard()), point.ip.is_v4().then_some(Ip::ANY)];
         for ip in places.into_iter().flatten() {
             let Some(group) = listeners.get(&Point { ip, ..point }) else { continue };
-            let fits = |listener: &&Arc<Listener>| {
-                ip != Ip::ANY || !point.ip.is_v4() || !listener.shared.tcp.v6_only()
-            };
+            let fits = |listener: &&Arc<Listener>| ip != Ip::ANY || !point.ip.is_v4() || !listener.shared.tcp.v6_only();
             // Of several with SO_REUSEPORT the four-tuple picks one.
             let count = group.iter().filter(fits).count();
             if count > 0 {
@@ -269,11 +270,8 @@ impl Stack {
         let until = now + TIME_WAIT;
         let mut shard = self.shard(&conn.tuple).lock();
         // The entry goes after the lock: it may hold the last reference.
-        let gone = if rest {
-            shard.insert(conn.tuple, Entry::Rest { until, reuse })
-        } else {
-            shard.remove(&conn.tuple)
-        };
+        let gone =
+            if rest { shard.insert(conn.tuple, Entry::Rest { until, reuse }) } else { shard.remove(&conn.tuple) };
         drop(shard);
         drop(gone);
         if !rest {

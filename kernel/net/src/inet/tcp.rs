@@ -22,8 +22,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Credentials, Errno, Error, Events, Result, Timespec};
 use core::any::Any;
-use core::sync::atomic::Ordering::Relaxed;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::sync::atomic::Ordering::Relaxed;
 use executor::WaitQueue;
 use executor::spin::{SpinGuard, SpinLock};
 use linux_raw_sys::net as abi;
@@ -582,9 +582,7 @@ impl Socket for Tcp {
 
     fn get_option(&self, level: i32, name: i32, out: &mut [u8]) -> Result<usize> {
         match Level::from_number(level) {
-            Level::Socket if name as u32 == abi::SO_ACCEPTCONN => {
-                Ok(put_int(out, self.listener().is_some().into()))
-            }
+            Level::Socket if name as u32 == abi::SO_ACCEPTCONN => Ok(put_int(out, self.listener().is_some().into())),
             Level::Socket => self.shared.options.get(self.family, Type::Stream, 6, name, out),
             Level::Tcp if name as u32 == abi::TCP_INFO => Ok(self.info(out)),
             Level::Tcp if name as u32 == abi::TCP_MAXSEG => Ok(put_int(out, super::packet::RING as i32)),

@@ -154,8 +154,7 @@ impl Headers {
             return None;
         }
         let port = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
-        let tuple =
-            Tuple { local: Point { ip: local, port: port(2) }, remote: Point { ip: remote, port: port(0) } };
+        let tuple = Tuple { local: Point { ip: local, port: port(2) }, remote: Point { ip: remote, port: port(0) } };
         Some(Headers { tuple, protocol, flags, transport, payload, end })
     }
 }

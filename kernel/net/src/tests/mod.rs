@@ -30,7 +30,12 @@ std::thread_local! {
 }
 
 impl crate::inet::Link for Wire {
-    fn transmit(&self, packet: crate::inet::Packet, headers: &crate::inet::tuple::Headers, work: &mut crate::inet::Work) {
+    fn transmit(
+        &self,
+        packet: crate::inet::Packet,
+        headers: &crate::inet::tuple::Headers,
+        work: &mut crate::inet::Work,
+    ) {
         let loss = LOSS.get();
         if loss == 0 || !random().is_multiple_of(loss) {
             crate::inet::Loopback.transmit(packet, headers, work);
@@ -82,12 +87,7 @@ impl Process {
     }
 
     fn caller(&self) -> Caller<'_> {
-        Caller {
-            nonblock: self.nonblock,
-            thread: self.pid,
-            process: self.pid,
-            ..Caller::kernel(&self.cred)
-        }
+        Caller { nonblock: self.nonblock, thread: self.pid, process: self.pid, ..Caller::kernel(&self.cred) }
     }
 
     fn with<T>(&self, f: impl FnOnce(&Context) -> T) -> T {

@@ -38,7 +38,13 @@ impl UnixSocket {
         }
     }
 
-    fn write_connected(&self, caller: &Caller, src: &mut Src, parcel: &mut Parcel, given: Option<Credential>) -> Result<usize> {
+    fn write_connected(
+        &self,
+        caller: &Caller,
+        src: &mut Src,
+        parcel: &mut Parcel,
+        given: Option<Credential>,
+    ) -> Result<usize> {
         let connection = self.connection().map_err(|_| Errno::ENOTCONN)?;
         let peer = connection.peer();
         let wanted = given.is_some() || peer.options.pass_credentials() || self.end.options.pass_credentials();

@@ -206,8 +206,7 @@ impl UnixSocket {
         let mut state = self.state.lock();
         match &*state {
             State::Idle => {
-                let pending =
-                    Pending { sockets: VecDeque::new(), limit, waiting: Vec::new(), closed: false };
+                let pending = Pending { sockets: VecDeque::new(), limit, waiting: Vec::new(), closed: false };
                 *state = State::Listening(Arc::new(Backlog {
                     queue: SpinLock::new(ranks::UNIX_BACKLOG, pending),
                     listener: self.end.clone(),
@@ -245,11 +244,8 @@ impl UnixSocket {
         }
         let listener = &backlog.listener;
         *self.end.credential.lock() = credential(cx.caller);
-        let server = Endpoint::new(
-            Options::inherit(&listener.options),
-            listener.address(),
-            *listener.credential.lock(),
-        );
+        let server =
+            Endpoint::new(Options::inherit(&listener.options), listener.address(), *listener.credential.lock());
         let mut pending = backlog.queue.lock();
         if pending.closed {
             return Err(Errno::ECONNREFUSED.into());

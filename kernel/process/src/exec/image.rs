@@ -239,7 +239,8 @@ async fn reserve(space: &Space, len: usize, limits: &Limits) -> Result<usize> {
 
 /// The stack is executable only if the program asks for it.
 async fn map_stack(image: &Image, program: &Elf, limits: &Limits) -> Result<()> {
-    let executable = program.segments.iter().any(|segment| segment.p_type == PT_GNU_STACK && segment.p_flags & PF_X != 0);
+    let executable =
+        program.segments.iter().any(|segment| segment.p_type == PT_GNU_STACK && segment.p_flags & PF_X != 0);
     let mut prot = Flags::READ | Flags::WRITE | Flags::GROWSDOWN;
     if executable {
         prot |= Flags::EXEC;

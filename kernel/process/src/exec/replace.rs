@@ -1,8 +1,8 @@
 //! The point of no return: the other threads end, the old program's things go, the new one's come.
 
+use super::Request;
 use super::image::Image;
 use super::stack::Entry;
-use super::Request;
 use crate::current::{AltStack, Current};
 use crate::thread::{Conditions, Name};
 use crate::{exit, tree};
@@ -79,9 +79,8 @@ async fn end_other_threads(current: &mut Current) -> Result<()> {
             other.interrupt(Conditions::EXEC);
         }
     }
-    let alone = process.threads_changed.wait_until(executor::ALL, || {
-        (process.shared.lock().threads.len() == 1).then_some(())
-    });
+    let alone =
+        process.threads_changed.wait_until(executor::ALL, || (process.shared.lock().threads.len() == 1).then_some(()));
     let ended = thread.killable(alone).await;
     let mut shared = process.shared.lock();
     shared.exec = None;

@@ -10,11 +10,11 @@ mod status;
 use super::root::parse_number;
 use super::table::{self, Entry, Owner, Subject, made, metadata, private_link, text};
 use super::text::{Buffer, Failed, Shown, Text};
+use ::process::limits::{self, INFINITY};
+use ::process::{Pid, Thread};
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use ::process::limits::{self, INFINITY};
-use ::process::{Pid, Thread};
 use base::{Capability, Errno, Result, Timespec};
 use core::fmt::Write;
 use vfs::inode::{Entry as DirEntry, Link, Sink};
@@ -94,7 +94,8 @@ impl Subject for Process {
 
     /// PTRACE_MODE_READ with the file-system ids (ptrace(2)): oneself, the same ids and no more privileges, or CAP_SYS_PTRACE.
     fn may_inspect(&self, caller: &Caller) -> bool {
-        if self.process().is_ok_and(|process| process.id() == caller.process) || caller.cred.has(Capability::SysPtrace) {
+        if self.process().is_ok_and(|process| process.id() == caller.process) || caller.cred.has(Capability::SysPtrace)
+        {
             return true;
         }
         let Some(thread) = self.thread() else { return false };
@@ -240,7 +241,8 @@ impl Inode for Tasks {
                 continue;
             }
             let name = format!("{tid}");
-            if !sink(DirEntry { name: name.as_bytes(), ino: thread_ino(tid), kind: FileType::Directory, next: at + 1 }) {
+            if !sink(DirEntry { name: name.as_bytes(), ino: thread_ino(tid), kind: FileType::Directory, next: at + 1 })
+            {
                 return Ok(at);
             }
             position = at + 1;

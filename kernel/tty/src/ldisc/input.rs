@@ -55,7 +55,8 @@ impl Discipline {
 
     /// Whether every byte goes to the reader as it is.
     fn unprocessed(&self) -> bool {
-        let input = Input::ISTRIP | Input::INLCR | Input::IGNCR | Input::ICRNL | Input::IUCLC | Input::IXON | Input::PARMRK;
+        let input =
+            Input::ISTRIP | Input::INLCR | Input::IGNCR | Input::ICRNL | Input::IUCLC | Input::IXON | Input::PARMRK;
         !self.literal
             && !self.stopped
             && !self.termios.input().intersects(input)

@@ -292,7 +292,9 @@ fn vmin_and_vtime_decide_when_a_read_returns() {
 
 #[test]
 fn poll_waits_for_vmin_only_without_vtime() {
-    for (min, time, there, ready) in [(3, 0, 2, false), (3, 0, 3, true), (3, 1, 1, true), (0, 0, 0, false), (0, 0, 1, true)] {
+    for (min, time, there, ready) in
+        [(3, 0, 2, false), (3, 0, 3, true), (3, 1, 1, true), (0, 0, 0, false), (0, 0, 1, true)]
+    {
         let mut disc = raw(min, time);
         feed(&mut disc, &b"123"[..there]);
         assert_eq!(disc.has_input(), ready, "MIN {min} TIME {time} have {there}");

@@ -3,10 +3,10 @@
 use super::memfd::{SEAL_FUTURE_WRITE, SEAL_GROW, SEAL_SHRINK, SEAL_WRITE};
 use super::node::{Node, Regular};
 use super::pages::Pages;
+use crate::clock;
 use crate::file::{Caller, Extent, File, read_result, write_result};
 use crate::inode::{FileType, Inode, Metadata};
 use crate::mount::{FileSystem, Location};
-use crate::clock;
 use alloc::sync::Arc;
 use arch::addr::{PAGE_SHIFT, PAGE_SIZE};
 use base::{Errno, Error, Result};

@@ -27,8 +27,7 @@ pub const SEAL_FUTURE_WRITE: u32 = 0x10;
 /// F_SEAL_EXEC: the execute bits do not change.
 pub const SEAL_EXEC: u32 = 0x20;
 /// Every seal there is.
-pub const SEAL_ALL: u32 =
-    SEAL_SEAL | SEAL_SHRINK | SEAL_GROW | SEAL_WRITE | SEAL_FUTURE_WRITE | SEAL_EXEC;
+pub const SEAL_ALL: u32 = SEAL_SEAL | SEAL_SHRINK | SEAL_GROW | SEAL_WRITE | SEAL_FUTURE_WRITE | SEAL_EXEC;
 
 /// The file system of all memfds; made at the first use.
 static MEMFDS: SpinLock<Option<Arc<Tmpfs>>> = SpinLock::new(ranks::ANONYMOUS, None);

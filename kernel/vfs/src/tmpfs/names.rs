@@ -126,14 +126,7 @@ fn check_empty(directories: &HashMap<u64, Directory>, victim: &Node) -> Result<(
     }
 }
 
-pub(super) fn rename(
-    fs: &Tmpfs,
-    from: &Node,
-    name: &[u8],
-    to: &Node,
-    to_name: &[u8],
-    mode: RenameMode,
-) -> Result<()> {
+pub(super) fn rename(fs: &Tmpfs, from: &Node, name: &[u8], to: &Node, to_name: &[u8], mode: RenameMode) -> Result<()> {
     let mut directories = fs.directories.lock();
     let moved = directories.get(&from.ino()).and_then(|dir| dir.get(name)).ok_or(Errno::ENOENT)?.clone();
     let target_dir = directories.get_mut(&to.ino()).ok_or(Errno::ENOENT)?;

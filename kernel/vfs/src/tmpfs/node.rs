@@ -6,7 +6,8 @@ use super::{Tmpfs, names};
 use crate::file::{Caller, File};
 use crate::flags::OpenFlags;
 use crate::inode::{
-    Attributes, Bound, Device, FileType, Inode, Link, Metadata, NewInode, NewKind, Ownership, RenameMode, Sink, relatime,
+    Attributes, Bound, Device, FileType, Inode, Link, Metadata, NewInode, NewKind, Ownership, RenameMode, Sink,
+    relatime,
 };
 use crate::mount::FileSystem;
 use crate::permission::{SET_GID, SET_UID};

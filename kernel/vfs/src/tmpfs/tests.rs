@@ -1,13 +1,13 @@
 //! Rules of tmpfs files.
 
 use super::*;
+use crate::description::Whence;
 use crate::file::Extent;
 use crate::flags::OpenFlags;
 use crate::inode::NewKind;
-use crate::description::Whence;
 use crate::testing::{World, get, put};
-use base::{Credentials, Error};
 use crate::{Caller, attributes};
+use base::{Credentials, Error};
 use memory::io::Dst;
 
 const RDWR_NEW: OpenFlags = OpenFlags::RDWR.union(OpenFlags::CREAT);
