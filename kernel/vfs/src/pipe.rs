@@ -96,12 +96,16 @@ impl Pipe {
     /// A pipe's two ends: read, write (pipe(2)).
     pub fn pair() -> (Arc<PipeEnd>, Arc<PipeEnd>) {
         let pipe = Pipe::new();
-        (pipe.end(true, false, false), pipe.end(false, true, false))
+        (pipe.end(true, false, Opening::Pipe), pipe.end(false, true, Opening::Pipe))
     }
 
-    fn end(self: &Arc<Pipe>, reads: bool, writes: bool, waits: bool) -> Arc<PipeEnd> {
+    fn end(self: &Arc<Pipe>, reads: bool, writes: bool, opening: Opening) -> Arc<PipeEnd> {
         let mut state = self.state.lock();
-        let seen = if reads { state.writer_count } else { state.reader_count };
+        let (peers, count) =
+            if reads { (state.writers, state.writer_count) } else { (state.readers, state.reader_count) };
+        // A number that the count has left behind stands for: a peer has been there.
+        let seen = if opening == Opening::Pipe || peers > 0 { count.wrapping_sub(1) } else { count };
+        let waits = opening == Opening::Waits;
         if reads {
             state.readers += 1;
             state.reader_count = state.reader_count.wrapping_add(1);
@@ -124,7 +128,8 @@ impl Pipe {
         if writes && !reads && nonblock && self.state.lock().readers == 0 {
             return Err(Errno::ENXIO.into());
         }
-        let end = self.end(reads, writes, !nonblock && reads != writes);
+        let waits = !nonblock && reads != writes;
+        let end = self.end(reads, writes, if waits { Opening::Waits } else { Opening::Fifo });
         // Openers that wait for this kind of peer are shared waiters, so all hear it.
         let peer = if reads { ROOM } else { DATA };
         self.queue.notify_all(if reads && writes { ROOM | DATA } else { peer }.bits());
@@ -298,9 +303,26 @@ impl Inode for Pipe {
         FileType::Fifo
     }
 
+    /// By /proc/PID/fd, for a FIFO is opened by its own inode. A pipe was born with both ends, so it waits for no peer:
+    /// who reads what is left after the last writer went (a shell's `<(...)`) must come to the end.
     fn open(self: Arc<Self>, _: &Caller, flags: OpenFlags) -> Result<Arc<dyn File>> {
-        Ok(self.open_fifo(flags)?)
+        let (reads, writes) = (flags.readable(), flags.writable());
+        if !reads && !writes {
+            return Err(Errno::EINVAL.into());
+        }
+        Ok(self.end(reads, writes, Opening::Pipe))
     }
+}
+
+/// How an end comes to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    /// An end of a pipe, which has had both ends since it was made.
+    Pipe,
+    /// A FIFO, without waiting for a peer.
+    Fifo,
+    /// A FIFO, and opening is not finished before there is a peer.
+    Waits,
 }
 
 /// An end of a pipe, or both (a FIFO opened with O_RDWR).

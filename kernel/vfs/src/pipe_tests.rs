@@ -72,7 +72,7 @@ fn packets_stay_apart() {
 fn the_capacity_can_be_changed_within_limits() {
     machine();
     let pipe = Pipe::new();
-    let (_r, w) = (pipe.end(true, false, false), pipe.end(false, true, false));
+    let (_r, w) = (pipe.end(true, false, Opening::Pipe), pipe.end(false, true, Opening::Pipe));
     assert_eq!(pipe.set_capacity(5000, false), Ok(8192));
     assert_eq!(pipe.set_capacity(2 << 20, false), Err(Errno::EPERM.into()));
     let w = Description::new(w, None, OpenFlags::WRONLY);
@@ -100,6 +100,35 @@ fn a_fifo_waits_for_its_peer() {
     assert_eq!(get(&reader, 10).unwrap(), b"");
     assert!(poll(&reader).contains(Events::HUP));
     assert_eq!(reader.metadata().kind, FileType::Fifo);
+}
+
+#[test]
+fn a_pipe_opened_again_waits_for_nobody_and_ends() {
+    machine();
+    let (reader, writer) = Pipe::pair();
+    let writer = Description::new(writer, None, OpenFlags::WRONLY);
+    put(&writer, b"left").unwrap();
+    drop(writer);
+    let root = Credentials::root();
+    let caller = Caller::kernel(&root);
+    let again = reader.pipe().clone().open(&caller, OpenFlags::default()).unwrap();
+    assert_eq!(again.finish_open(&caller), Ok(()));
+    let again = Description::new(again, None, OpenFlags::default());
+    assert!(poll(&again).contains(Events::HUP));
+    assert_eq!(get(&again, 10).unwrap(), b"left");
+    assert_eq!(get(&again, 10).unwrap(), b"");
+}
+
+#[test]
+fn a_fifo_opened_beside_its_writer_hears_that_the_writer_went() {
+    let w = World::new();
+    w.make("/fifo", crate::inode::NewKind::Fifo, 0o644).unwrap();
+    let first = w.open("/fifo", OpenFlags::NONBLOCK).unwrap();
+    let writer = w.open("/fifo", OpenFlags::WRONLY).unwrap();
+    let second = w.open("/fifo", OpenFlags::NONBLOCK).unwrap();
+    drop(writer);
+    assert!(poll(&first).contains(Events::HUP));
+    assert!(poll(&second).contains(Events::HUP));
 }
 
 #[test]
