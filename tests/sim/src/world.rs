@@ -256,7 +256,7 @@ impl World {
             assert_eq!(result, -9, "node {node}: read gave {result}");
             return;
         }
-        assert!(result as usize % RECORD == 0, "node {node} read {result} bytes: writes are atomic");
+        assert!((result as usize).is_multiple_of(RECORD), "node {node} read {result} bytes: writes are atomic");
         for at in (0..result as usize).step_by(RECORD) {
             let mut bytes = [0; RECORD];
             for i in 0..4 {
