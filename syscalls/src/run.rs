@@ -50,10 +50,10 @@ async fn run(current: &mut Current) -> i32 {
     // What an interrupted call wants to become of it, until the signals have been looked at.
     let mut interrupted = None;
     loop {
-        if !current.thread.is_undisturbed() || interrupted.is_some() {
-            if let Some(status) = attend(current, interrupted.take()).await {
-                return status;
-            }
+        if (!current.thread.is_undisturbed() || interrupted.is_some())
+            && let Some(status) = attend(current, interrupted.take()).await
+        {
+            return status;
         }
         while kernel::cpu::prepare_user() {
             current.thread.times.count_involuntary_switch();

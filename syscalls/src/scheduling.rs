@@ -55,7 +55,7 @@ fn online() -> u64 {
 
 fn getaffinity(current: &mut Current, args: &Args) -> Result<usize> {
     let len = args.size(1);
-    if len % 8 != 0 || len * 8 < kernel::cpu::count() {
+    if !len.is_multiple_of(8) || len * 8 < kernel::cpu::count() {
         return Err(Errno::EINVAL.into());
     }
     let params = thread(current, args.int(0))?.sched_params();

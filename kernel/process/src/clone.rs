@@ -2,6 +2,7 @@
 //!
 //! The child is built in stages. Each stage owns what it made, so a failure drops it all; nothing is visible to others
 //! before [`link`], and nothing can fail after it.
+#![allow(missing_docs, reason = "clone(2) documents the flags")]
 
 use crate::current::Current;
 use crate::limits::{Limits, Resource};
@@ -27,7 +28,6 @@ use vfs::FsContext;
 bitflags! {
     /// `CLONE_*`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[allow(missing_docs, reason = "clone(2) documents them")]
     pub struct Flags: u64 {
         const VM = raw::CLONE_VM as u64;
         const FS = raw::CLONE_FS as u64;

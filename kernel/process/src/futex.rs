@@ -43,7 +43,7 @@ impl Key {
     /// The key of the word at `addr`. EINVAL if it is not aligned, EFAULT if it cannot be mapped. A private futex is known by
     /// its address; a shared one by the object it lies in, if it lies in one.
     pub async fn find(current: &Current, addr: VirtAddr, private: bool) -> Result<Key> {
-        if addr.0 % 4 != 0 {
+        if !addr.0.is_multiple_of(4) {
             return Err(Errno::EINVAL.into());
         }
         if addr >= arch::paging::USER_END {

@@ -185,7 +185,7 @@ impl Process {
     /// Whether one more queued signal is within RLIMIT_SIGPENDING. (Counted per process, where
     /// Linux counts per user.)
     pub(crate) fn signal_queue_room(&self, shared: &Shared) -> bool {
-        (shared.pending.len() as u64) < self.limits.get(crate::limits::Resource::Sigpending).soft
+        (shared.pending.queued() as u64) < self.limits.get(crate::limits::Resource::Sigpending).soft
     }
 
     /// Fails with `Interrupted` if the process is about to die.

@@ -65,7 +65,7 @@ async fn resolve(current: &Current, error: Error) -> Result<()> {
 /// Marks one lock if this thread holds it. `pending`: the thread died while taking or releasing it, so a
 /// waiter is woken in any case if the word is free.
 async fn release(current: &Current, addr: VirtAddr, pending: bool) -> Result<()> {
-    if addr.0 % 4 != 0 {
+    if !addr.0.is_multiple_of(4) {
         return Ok(());
     }
     let word = UserPtr::<u32>::new(addr);

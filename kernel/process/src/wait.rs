@@ -3,6 +3,7 @@
 //! A wait that names one child sleeps on that child's queue, any other on its own process's, so an exit
 //! wakes those whom it may concern and nobody else. What is found is taken under the tree lock, so of several
 //! waiters exactly one gets it.
+#![allow(missing_docs, reason = "waitid(2) documents the options")]
 
 use crate::process::Process;
 use crate::signal::stop::StopState;
@@ -20,7 +21,6 @@ use linux_raw_sys::general as raw;
 bitflags! {
     /// What is waited for, and how.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[allow(missing_docs, reason = "waitid(2) documents them")]
     pub struct Options: u32 {
         const NOHANG = raw::WNOHANG;
         /// WUNTRACED is the same bit.

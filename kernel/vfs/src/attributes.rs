@@ -32,7 +32,7 @@ pub fn chown(caller: &Caller, at: &Location, uid: Option<u32>, gid: Option<u32>)
     let owns = cred.fsuid == file.uid;
     let uid_allowed = uid.is_none_or(|uid| owns && uid == file.uid);
     let gid_allowed = gid.is_none_or(|gid| owns && (gid == file.gid || cred.in_group(gid)));
-    if !(uid_allowed && gid_allowed) && !cred.has(Capability::Chown) {
+    if !(cred.has(Capability::Chown) || uid_allowed && gid_allowed) {
         return Err(Errno::EPERM.into());
     }
     let mode = (file.kind != FileType::Directory).then(|| without_set_id(file.mode)).filter(|mode| *mode != file.mode);

@@ -45,6 +45,7 @@ struct State {
     reader_count: u32,
     writer_count: u32,
     /// How the bytes are divided, once a packet has been written; empty in a plain stream.
+    #[expect(clippy::box_collection, reason = "packets are rare, and a pipe without them is to be small")]
     segments: Option<Box<VecDeque<Segment>>>,
 }
 

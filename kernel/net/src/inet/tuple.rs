@@ -28,7 +28,7 @@ impl Ip {
 
     /// Whether it is this machine's: 127.0.0.0/8 or ::1.
     pub fn is_loopback(self) -> bool {
-        self.0 == 1 || self.0 >> 24 == 0xffff_7f
+        self.0 == 1 || self.0 >> 24 == 0x00ff_ff7f
     }
 
     /// The wildcard of the same family.

@@ -41,7 +41,7 @@ fn parse(head: &[u8]) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let end = head.iter().position(|&byte| byte == b'\n' || byte == 0);
     let line = head[2..end.unwrap_or(head.len())].trim_ascii();
-    let split = line.iter().position(|byte| blank(byte));
+    let split = line.iter().position(blank);
     if line.is_empty() || (split.is_none() && end.is_none()) {
         return Err(Errno::ENOEXEC.into());
     }

@@ -1,4 +1,5 @@
 //! What a process does with each signal (sigaction(2)). Processes made with CLONE_SIGHAND share one table.
+#![allow(missing_docs, reason = "sigaction(2) documents the flags")]
 
 use super::{DefaultAction, Signal, SignalSet};
 use alloc::boxed::Box;
@@ -12,7 +13,6 @@ bitflags! {
     /// `sa_flags`. Bits that are not named here are kept and given back but mean nothing, as sigaction(2) has
     /// it for unknown flags.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-    #[allow(missing_docs, reason = "sigaction(2) documents them")]
     pub struct SaFlags: u64 {
         const NOCLDSTOP = raw::SA_NOCLDSTOP as u64;
         const NOCLDWAIT = raw::SA_NOCLDWAIT as u64;

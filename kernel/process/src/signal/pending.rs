@@ -27,7 +27,7 @@ impl Pending {
     }
 
     /// How many queue entries there are (for RLIMIT_SIGPENDING).
-    pub fn len(&self) -> usize {
+    pub fn queued(&self) -> usize {
         self.queue.len()
     }
 

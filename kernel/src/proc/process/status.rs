@@ -67,7 +67,7 @@ impl Picture {
         let (last_name, stopped, threads, pending, queued) = {
             let shared = process.shared.lock();
             let stopped = matches!(shared.stop, StopState::Stopped { .. });
-            (shared.last_name, stopped, shared.threads.len(), shared.pending.set(), shared.pending.len())
+            (shared.last_name, stopped, shared.threads.len(), shared.pending.set(), shared.pending.queued())
         };
         let mut picture = Picture {
             name: last_name,
@@ -108,7 +108,7 @@ impl Picture {
         }
         let (pending, queued) = {
             let pending = thread.signals.lock();
-            (pending.set(), pending.len())
+            (pending.set(), pending.queued())
         };
         self.queued += queued;
         let view = thread.view.lock();

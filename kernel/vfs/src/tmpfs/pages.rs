@@ -48,6 +48,7 @@ impl Pages {
     }
 
     /// Takes the pages from `start` to before `end` out; to be dropped without a lock.
+    #[expect(clippy::vec_box, reason = "whole groups are handed over as they are, not copied")]
     pub fn take(&mut self, start: u64, end: u64) -> Vec<Box<Group>> {
         let mut taken = Vec::new();
         if start >= end {
