@@ -50,7 +50,12 @@ image arch: setup
 initramfs arch name=recipe: setup
     @{{harness}} initramfs "$1" "$2"
 
-# compare costs with Debian's stock kernel: just bench [x86_64|aarch64] [ROW...] [peer] [fresh=1] [record=1]
+# run a server in a guest and load it: just serve redis [x86_64|aarch64]
+[no-exit-message]
+serve name arch="x86_64": setup
+    @POLLUX_RECIPE="$1" POLLUX_LIMIT="${POLLUX_LIMIT:-900}" {{harness}} qemu "$2" serve
+
+# compare costs with Debian's stock kernel: just bench [x86_64|aarch64] [ROW...] [redis] [peer] [fresh=1] [record=1]
 [no-exit-message]
 bench *what: setup
     @{{harness}} bench "$@"
@@ -60,7 +65,7 @@ test: lint test-host (test-guest "x86_64") (test-guest "aarch64")
 
 # run the tests of the development machine
 test-host: setup
-    cargo test --quiet --locked --workspace
+    cargo test --quiet --locked
 
 # run the conformance tests in the guest: just test-guest x86_64 [1,4]
 [no-exit-message]
@@ -82,7 +87,7 @@ sim *what: setup
 lint: setup
     cargo fmt --all --check
     cd userland && cargo fmt --all --check
-    cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+    cargo clippy --quiet --locked --all-targets -- -D warnings
     @{{harness}} lint-guest
 
 # boot under a debugger: gdb attached, symbols loaded

@@ -17,5 +17,6 @@ pub mod packages;
 pub mod qemu;
 pub mod recipe;
 pub mod run;
+pub mod server;
 pub mod symbols;
 pub mod toolchain;

@@ -10,13 +10,14 @@ use tests::qemu::Config;
 use tests::recipe::{self, Recipe};
 use tests::run::{self, Streams};
 use tests::toolchain::Toolchain;
-use tests::{accel, image, interactive};
+use tests::{accel, image, interactive, server};
 
 const USAGE: &str = "\
 harness image ARCH                  build the kernel; print the path of what QEMU's -kernel takes
 harness initramfs ARCH RECIPE       build a root file system; print the path of the archive
 harness prepare                     fetch and build what all other commands need, for both architectures
 harness bench [ARCH|ROW|peer|fresh=1|record=1]...   compare with Debian's stock kernel
+harness bench redis [ARCH|peer]...  a real server on Debian's stock kernel and on ours
 harness test-guest ARCH CPUS        run the conformance tests with each number of CPUs (1,4)
 harness lint-guest                  clippy for the kernel and the guest programs
 harness qemu ARCH [COMMAND...]      boot; a shell, or one command
@@ -49,6 +50,10 @@ fn dispatch(arguments: &[String]) -> Result<i32> {
             Ok(0)
         }
         ["prepare"] => prepare(),
+        ["bench", ref words @ ..] if words.contains(&"redis") => {
+            let rest: Vec<&str> = words.iter().copied().filter(|word| *word != "redis").collect();
+            server::bench(&bench_request(&rest)?)
+        }
         ["bench", ref words @ ..] => bench::bench(&bench_request(words)?),
         ["test-guest", arch, cpus] => test_guest(Arch::parse(arch)?, cpus),
         ["lint-guest"] => lint_guest(),
