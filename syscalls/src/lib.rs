@@ -26,6 +26,7 @@ mod frame;
 mod futex;
 mod identity;
 mod io;
+mod legacy;
 mod mapping;
 mod mounts;
 mod names;

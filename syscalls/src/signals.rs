@@ -152,7 +152,7 @@ fn kill_thread(current: &Current, group: Option<i32>, id: i32, number: i32) -> R
 /// A siginfo that a program made. It must not look as if the kernel or kill(2) had sent it. EPERM.
 fn forged(current: &Current, args: &Args, at: usize, signal: Signal, target: &Process) -> Result<Siginfo> {
     let info = Siginfo::decode(signal, &args.ptr::<[u8; info::SIZE]>(at).read()?);
-    let mine = std::ptr::eq(Arc::as_ptr(&current.thread.process), target);
+    let mine = core::ptr::eq(Arc::as_ptr(&current.thread.process), target);
     if !mine && (info.code >= 0 || info.code == code::TKILL) {
         return Err(Errno::EPERM.into());
     }

@@ -2,6 +2,7 @@
 
 use crate::abi;
 use crate::args::Args;
+use crate::legacy::OLD;
 use crate::wait::Slow;
 use crate::{
     copying, creation, epolls, fcntl, files, futex, identity, io, mapping, mounts, names, ownership, polling,
@@ -80,7 +81,7 @@ const FAMILIES: &[Calls] = &[
     epolls::CALLS,
     mapping::CALLS,
     sockets::CALLS,
-    abi::LEGACY,
+    abi::CALLS,
 ];
 
 /// The table.
@@ -96,6 +97,14 @@ pub static TABLE: [Entry; COUNT] = {
             i += 1;
         }
         f += 1;
+    }
+    let mut i = 0;
+    while i < OLD.len() {
+        let (call, entry) = OLD[i];
+        if let Some(number) = abi::old_number(call) {
+            table[number as usize] = entry;
+        }
+        i += 1;
     }
     table
 };

@@ -15,7 +15,7 @@ pub fn walk(mut each: impl FnMut(usize)) {
     unsafe { asm!("mov {}, x29", out(reg) frame, options(nomem, nostack, preserves_flags)) };
     let stack = tables::stack_around(frame);
     for _ in 0..LIMIT {
-        if frame % 16 != 0 || !stack.contains(&frame) || !stack.contains(&(frame + 15)) {
+        if !frame.is_multiple_of(16) || !stack.contains(&frame) || !stack.contains(&(frame + 15)) {
             return;
         }
         // SAFETY: the record lies on the stack that this code runs on, which is mapped.

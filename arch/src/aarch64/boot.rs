@@ -113,7 +113,7 @@ extern "C" fn start_kernel(info: &'static BootInfo) -> ! {
 /// The device tree, through the first mapping of boot.S. Halts if there is none.
 fn tree_bytes(tree: PhysAddr) -> (PhysRange, &'static [u8]) {
     let header = physmap::to_ptr(tree).cast::<[u32; 2]>();
-    if tree.0 % 8 != 0 {
+    if !tree.0.is_multiple_of(8) {
         power::halt();
     }
     // SAFETY: boot.S mapped the gigabyte in which the loader put the tree.

@@ -52,7 +52,9 @@ pub fn install(cpu: usize) {
     let record = of(cpu);
     record.id.store(cpu as u64, Relaxed);
     // SAFETY: TPIDR_EL1 is used for nothing but this pointer.
-    unsafe { asm!("msr tpidr_el1, {}", in(reg) core::ptr::from_ref(record), options(nostack, nomem)) };
+    unsafe {
+        asm!("msr tpidr_el1, {}", in(reg) core::ptr::from_ref(record).expose_provenance(), options(nostack, nomem))
+    };
 }
 
 /// The record of the CPU that runs this.

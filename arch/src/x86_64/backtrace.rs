@@ -10,7 +10,7 @@ pub fn walk(mut each: impl FnMut(usize)) {
     // SAFETY: reads a register.
     unsafe { asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags)) };
     // Frames lie in the stacks' area at rising addresses; whatever breaks the rule ends the walk.
-    while kmap::is_stack(frame) && frame % 8 == 0 && frame % 4096 <= 4096 - 16 {
+    while kmap::is_stack(frame) && frame.is_multiple_of(8) && frame % 4096 <= 4096 - 16 {
         // SAFETY: aligned, within one page, and of a stack in use up to its end: a frame pointer is only followed
         // upwards.
         let [next, back] = unsafe { (frame as *const [usize; 2]).read() };

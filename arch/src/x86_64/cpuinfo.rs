@@ -150,6 +150,6 @@ pub fn describe(cpu: usize, out: &mut dyn fmt::Write) -> fmt::Result {
     // Two ticks for each round of a delay loop: what Linux prints where the TSC is the clock.
     write!(out, "\nbugs\t\t:\nbogomips\t: {}.{:02}\n", khz / 500, khz / 5 % 100)?;
     write!(out, "clflush size\t: {0}\ncache_alignment\t: {0}\n", (cpuid(1, 0).ebx >> 8 & 0xff) * 8)?;
-    write!(out, "address sizes\t: {} bits physical, {} bits virtual\n", sizes & 0xff, sizes >> 8 & 0xff)?;
+    writeln!(out, "address sizes\t: {} bits physical, {} bits virtual", sizes & 0xff, sizes >> 8 & 0xff)?;
     out.write_str("power management:\n\n")
 }

@@ -36,7 +36,7 @@ pub fn service(mut handle: impl FnMut(Irq)) {
 
 fn dispatch(vector: u8, handle: &mut impl FnMut(Irq)) {
     match vector {
-        apic::SPURIOUS => return,
+        apic::SPURIOUS => (),
         apic::TIMER => {
             apic::end_of_interrupt();
             if time::deadline_passed() {

@@ -83,7 +83,7 @@ pub struct PerCpu {
 
 /// Where the TSS holds the stack pointer for entries from user mode.
 pub const RSP0: usize = offset_of!(PerCpu, tss) + 4;
-const _: () = assert!(RSP0 % 8 == 0);
+const _: () = assert!(RSP0.is_multiple_of(8));
 
 // SAFETY: the module's head says who may touch a record; what others read is atomic.
 unsafe impl Sync for PerCpu {}

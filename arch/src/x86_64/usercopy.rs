@@ -246,7 +246,7 @@ pub fn read_string(src: VirtAddr, dst: &mut [u8]) -> Result<usize, PageFault> {
         let at = VirtAddr(src.0.wrapping_add(done));
         reach(at, 1, Access::Read).map_err(|(fault, _)| fault)?;
         // A word that is aligned lies in one page; it is there if its first byte is.
-        if at.0 % 8 == 0 && dst.len() - done >= 8 {
+        if at.0.is_multiple_of(8) && dst.len() - done >= 8 {
             // SAFETY: USER_END is a multiple of 8, so the word lies below it.
             let word = unsafe { load64(at) }.ok_or_else(last_fault)?;
             dst[done..done + 8].copy_from_slice(&word.to_ne_bytes());

@@ -2,6 +2,7 @@
 
 use crate::args::Args;
 use crate::frame::Saved;
+use crate::legacy::Old;
 use crate::table::Calls;
 use arch::addr::VirtAddr;
 use base::{Errno, Result, Timespec};
@@ -19,7 +20,12 @@ pub const MINSIGSTKSZ: usize = 5120;
 /// Code of the sigreturn trampoline: `mov x8, #139; svc #0`.
 pub const TRAMPOLINE: &[u8] = &[0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4];
 /// aarch64 has no calls of its own.
-pub const LEGACY: Calls = &[];
+pub const CALLS: Calls = &[];
+
+/// The number of an old call: aarch64 has none of them.
+pub const fn old_number(_: Old) -> Option<u32> {
+    None
+}
 
 /// The last two arguments of clone(2): where the child's id goes, and the thread pointer.
 pub fn clone_tail(args: &Args) -> (VirtAddr, usize) {
@@ -110,7 +116,7 @@ fn put_bytes(words: &mut [u64], bytes: &[u8]) {
 /// itself.
 pub fn pop_frame(current: &mut Current) -> Result<Saved> {
     let sp = current.cx.sp();
-    if sp % 16 != 0 {
+    if !sp.is_multiple_of(16) {
         return Err(Errno::EFAULT.into());
     }
     let mut words = [0u64; RECORDS];

@@ -1,21 +1,25 @@
 //! The simulated machine: x86_64's numbers, and a signal frame that holds the simulated registers.
 
-#[path = "legacy.rs"]
-mod legacy;
+#[path = "old_numbers.rs"]
+mod old_numbers;
 
 #[path = "stat_x86_64.rs"]
 mod stat;
 
-pub use legacy::LEGACY;
+pub use old_numbers::old_number;
 pub use stat::encode_stat;
 
 use crate::args::Args;
 use crate::frame::Saved;
+use crate::table::{Calls, fast};
 use arch::addr::VirtAddr;
 use base::{Errno, Result};
 use memory::user::UserPtr;
 use process::Current;
 use process::signal::{Action, Disposition, Siginfo, Signal, SignalSet};
+
+/// The calls that no other architecture has.
+pub const CALLS: Calls = &[(linux_raw_sys::general::__NR_arch_prctl, fast(arch_prctl))];
 
 /// What uname(2) calls the machine.
 pub const MACHINE: &str = "simulated";
@@ -37,7 +41,7 @@ pub fn breakpoint(_: usize) -> Siginfo {
 }
 
 /// arch_prctl(2) has nothing to set here.
-pub fn arch_prctl(_: &mut Current, _: &Args) -> Result<usize> {
+fn arch_prctl(_: &mut Current, _: &Args) -> Result<usize> {
     Err(Errno::EINVAL.into())
 }
 

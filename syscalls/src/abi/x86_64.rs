@@ -1,22 +1,26 @@
 //! x86_64.
 
-#[path = "legacy.rs"]
-mod legacy;
+#[path = "old_numbers.rs"]
+mod old_numbers;
 
 #[path = "stat_x86_64.rs"]
 mod stat;
 
-pub use legacy::LEGACY;
+pub use old_numbers::old_number;
 pub use stat::encode_stat;
 
 use crate::args::Args;
 use crate::frame::Saved;
+use crate::table::{Calls, fast};
 use arch::addr::VirtAddr;
 use arch::user::Regs;
 use base::{Errno, Result};
 use memory::user::UserPtr;
 use process::Current;
 use process::signal::{Action, SaFlags, Siginfo, Signal, SignalSet, info};
+
+/// The calls that no other architecture has.
+pub const CALLS: Calls = &[(linux_raw_sys::general::__NR_arch_prctl, fast(arch_prctl))];
 
 /// What uname(2) calls the machine.
 pub const MACHINE: &str = "x86_64";
@@ -38,7 +42,7 @@ pub fn breakpoint(_: usize) -> Siginfo {
 }
 
 /// arch_prctl(2): the FS and GS bases.
-pub fn arch_prctl(current: &mut Current, args: &Args) -> Result<usize> {
+fn arch_prctl(current: &mut Current, args: &Args) -> Result<usize> {
     const SET_GS: u32 = 0x1001;
     const SET_FS: u32 = 0x1002;
     const GET_FS: u32 = 0x1003;
