@@ -133,6 +133,12 @@ fn attempt(
         }
         Ok(received) => {
             *done += received.len;
+            if received.len == 0
+                && let Some(page) = dst.fault()
+            {
+                // Not the end: the first byte had nowhere to go.
+                return Err(Step::Fault(page));
+            }
             // Nothing more is taken after the end, with a message's control data, or twice the same.
             let last = received.len == 0 || !received.rights.is_empty() || place.flags.contains(MsgFlags::PEEK);
             if !last && received.len < room {
