@@ -52,14 +52,23 @@ impl State {
         }
     }
 
+    /// Makes room for `components`. What the old room held is lost.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, components: u64) -> Result<(), OutOfMemory> {
+        self.area = Some(Area::new(components)?);
+        Ok(())
+    }
+
     /// Brings the CPU's registers here.
+    #[inline]
     fn store_registers(&mut self) -> Result<(), OutOfMemory> {
         self.gs_base = read_gs_base();
         let used = in_use();
-        let area = match &mut self.area {
-            Some(area) if used & !area.components == 0 => area,
-            outgrown => outgrown.insert(Area::new(used)?),
-        };
+        if self.area.as_ref().is_none_or(|area| used & !area.components != 0) {
+            self.grow(used)?;
+        }
+        let Some(area) = &mut self.area else { return Err(OutOfMemory) };
         let ptr = area.ptr.as_ptr();
         let mask = area.components as u32;
         // SAFETY: the area has room for the components in `mask`, all of them enabled, in the format that the
@@ -291,10 +300,10 @@ impl Fpu {
     /// the frame shows the last saved state.
     pub fn write(&mut self, out: &mut [u8]) {
         let _ = self.save();
-        out.fill(0);
         let image = self.area().map_or(&INITIAL.0[..], |area| area.bytes());
         let legacy = LEGACY.min(out.len());
         out[..legacy].copy_from_slice(&image[..legacy]);
+        out[legacy..].fill(0);
         let size = STANDARD_SIZE.load(Ordering::Relaxed) as usize;
         if size == 0 || out.len() < size + 4 {
             return;
@@ -308,7 +317,7 @@ impl Fpu {
         let present = u64_at(image, LEGACY);
         out[LEGACY..LEGACY + 8].copy_from_slice(&present.to_le_bytes());
         let components = self.area().map_or(0, |area| area.components);
-        for i in (2..32).filter(|i| present >> i & 1 != 0) {
+        for i in beyond_legacy(present) {
             let (len, standard, _) = component(i);
             let from = offset(components, i);
             out[standard..standard + len].copy_from_slice(&image[from..from + len]);
@@ -338,12 +347,29 @@ impl Fpu {
             true => u64_at(frame, LEGACY) & u64_at(legacy, SW_AT + 8),
             false => X87_SSE & enabled,
         };
-        let header_is_clean = !extended || frame[LEGACY + 8..LEGACY + HEADER].iter().all(|&byte| byte == 0);
+        let header_is_clean = !extended || frame[LEGACY + 8..LEGACY + HEADER] == [0; HEADER - 8];
         if present & !enabled != 0 || !header_is_clean {
             return None;
         }
         let components = present | X87_SSE & enabled;
-        let mut area = Area::new(components).ok()?;
+        // Everything that may fail comes before anything is changed.
+        let gs_base = self.gs_base() as u64;
+        let fits = self.area().is_some_and(|area| components & !area.components == 0);
+        let fresh = if fits { None } else { Some(Area::new(components).ok()?) };
+        let state = match self.state {
+            Some(state) => state,
+            None => State::allocate(None, gs_base).ok()?,
+        };
+        self.discard();
+        self.state = Some(state);
+        // SAFETY: ours, and no CPU's any more.
+        let state = unsafe { &mut *state.as_ptr() };
+        state.gs_base = gs_base;
+        if fresh.is_some() {
+            state.area = fresh;
+        }
+        let area = state.area.as_mut()?;
+        let components = area.components;
         let bytes = area.bytes_mut();
         bytes[..SW_AT].copy_from_slice(&legacy[..SW_AT]);
         if enabled != 0 {
@@ -351,26 +377,11 @@ impl Fpu {
             bytes[LEGACY..LEGACY + 8].copy_from_slice(&present.to_le_bytes());
             bytes[LEGACY + 8..LEGACY + 16].copy_from_slice(&format.to_le_bytes());
         }
-        for i in (2..32).filter(|i| present >> i & 1 != 0) {
+        // An extended frame is as long as the standard format, so all of these lie in it.
+        for i in beyond_legacy(present) {
             let (len, standard, _) = component(i);
             let to = offset(components, i);
-            bytes[to..to + len].copy_from_slice(frame.get(standard..standard + len)?);
-        }
-        let gs_base = self.gs_base() as u64;
-        match self.state {
-            Some(state) => {
-                self.discard();
-                // SAFETY: ours, and no CPU's any more.
-                unsafe {
-                    (*state.as_ptr()).area = Some(area);
-                    (*state.as_ptr()).gs_base = gs_base;
-                }
-            }
-            None => {
-                let state = State::allocate(Some(area), gs_base).ok()?;
-                self.discard();
-                self.state = Some(state);
-            }
+            bytes[to..to + len].copy_from_slice(&frame[standard..standard + len]);
         }
         Some(())
     }

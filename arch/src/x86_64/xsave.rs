@@ -51,6 +51,7 @@ pub static INITIAL: Image = {
 pub struct Area {
     pub ptr: NonNull<u8>,
     pub components: u64,
+    size: usize,
 }
 
 // SAFETY: an area owns its memory.
@@ -59,33 +60,34 @@ unsafe impl Send for Area {}
 unsafe impl Sync for Area {}
 
 impl Area {
-    fn layout(components: u64) -> Option<Layout> {
-        Layout::from_size_align(size_for(components), 64).ok()
+    fn layout(size: usize) -> Option<Layout> {
+        Layout::from_size_align(size, 64).ok()
     }
 
     pub fn new(components: u64) -> Result<Area, OutOfMemory> {
-        let layout = Area::layout(components).ok_or(OutOfMemory)?;
+        let size = size_for(components);
+        let layout = Area::layout(size).ok_or(OutOfMemory)?;
         // SAFETY: the size is at least that of the legacy part.
         let ptr = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(OutOfMemory)?;
-        let mut area = Area { ptr, components };
+        let mut area = Area { ptr, components, size };
         area.bytes_mut()[..LEGACY].copy_from_slice(&INITIAL.0[..LEGACY]);
         Ok(area)
     }
 
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: `ptr` was allocated with this size, zeroed, and is borrowed with `self`.
-        unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), size_for(self.components)) }
+        unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), self.size) }
     }
 
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`, and exclusively.
-        unsafe { core::slice::from_raw_parts_mut(self.ptr.as_ptr(), size_for(self.components)) }
+        unsafe { core::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.size) }
     }
 }
 
 impl Drop for Area {
     fn drop(&mut self) {
-        if let Some(layout) = Area::layout(self.components) {
+        if let Some(layout) = Area::layout(self.size) {
             // SAFETY: allocated with the same layout.
             unsafe { dealloc(self.ptr.as_ptr(), layout) }
         }
@@ -96,10 +98,25 @@ pub fn compacted() -> bool {
     has(Features::XSAVEC)
 }
 
+/// What CPUID says of each component: its size, from bit 32 its standard offset, in bit 63 whether the compacted format
+/// aligns it to 64. Kept, since under a hypervisor each CPUID is an exit. The same on every CPU.
+static LAYOUTS: [AtomicU64; 32] = [const { AtomicU64::new(0) }; 32];
+const ALIGNED: u64 = 1 << 63;
+
 /// Size and standard offset of component `i` >= 2, and whether the compacted format aligns it to 64.
 pub fn component(i: u32) -> (usize, usize, bool) {
-    let leaf = cpuid(0xd, i);
-    (leaf.eax as usize, leaf.ebx as usize, leaf.ecx & 2 != 0)
+    let layout = LAYOUTS[i as usize % LAYOUTS.len()].load(Ordering::Relaxed);
+    (layout as u32 as usize, ((layout & !ALIGNED) >> 32) as usize, layout & ALIGNED != 0)
+}
+
+/// The components of `set` that are not in the legacy part, in order.
+pub fn beyond_legacy(set: u64) -> impl Iterator<Item = u32> {
+    let mut left = set & COMPONENTS & !X87_SSE;
+    core::iter::from_fn(move || {
+        let i = left.trailing_zeros();
+        left &= left.wrapping_sub(1);
+        (i < 64).then_some(i)
+    })
 }
 
 /// Where component `i` starts in an area for `components`.
@@ -108,7 +125,7 @@ pub fn offset(components: u64, i: u32) -> usize {
         return component(i).1;
     }
     let mut at = LEGACY + HEADER;
-    for j in (2..i).filter(|j| components >> j & 1 != 0) {
+    for j in beyond_legacy(components & ((1 << i) - 1)) {
         let (size, _, aligned) = component(j);
         at = if aligned { at.next_multiple_of(64) } else { at } + size;
     }
@@ -155,6 +172,11 @@ pub unsafe fn enable() {
     unsafe { asm!("xsetbv", in("ecx") 0, in("eax") enabled as u32, in("edx") 0, options(nomem, nostack)) };
     ENABLED.store(enabled, Ordering::Relaxed);
     STANDARD_SIZE.store(cpuid(0xd, 0).ebx, Ordering::Relaxed);
+    for i in beyond_legacy(enabled) {
+        let leaf = cpuid(0xd, i);
+        let aligned = if leaf.ecx & 2 != 0 { ALIGNED } else { 0 };
+        LAYOUTS[i as usize].store(u64::from(leaf.eax) | u64::from(leaf.ebx) << 32 | aligned, Ordering::Relaxed);
+    }
 }
 
 /// Finds out which bits of MXCSR exist. To be called once.

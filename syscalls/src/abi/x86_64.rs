@@ -147,21 +147,23 @@ fn fill_mcontext(current: &Current, words: &mut [u64; WORDS], saved: &Saved, fps
     words[MCONTEXT..MCONTEXT + mcontext.len()].copy_from_slice(&mcontext);
 }
 
-/// The largest vector state that is passed over the kernel's stack.
-const ON_STACK: usize = 3072;
+/// Room for the vector state of a frame with AVX. The state is passed over the kernel's stack in a buffer of the first
+/// size that it fits, since clearing one is a good part of what a signal costs.
+const WITH_AVX: usize = 840;
+/// The same with AVX-512.
+const WITH_AVX512: usize = 3072;
 
 fn write_fpu(current: &mut Current, addr: usize, size: usize) -> Result<()> {
-    let out = UserPtr::<u8>::new(VirtAddr(addr));
-    if size <= ON_STACK {
-        let mut buf = [0; ON_STACK];
-        current.fpu.write(&mut buf[..size]);
-        out.write_slice(&buf[..size])?;
-    } else {
-        let mut buf = alloc::vec![0; size];
-        current.fpu.write(&mut buf);
-        out.write_slice(&buf)?;
+    match size {
+        ..=WITH_AVX => write_fpu_over(current, addr, &mut [0; WITH_AVX][..size]),
+        ..=WITH_AVX512 => write_fpu_over(current, addr, &mut [0; WITH_AVX512][..size]),
+        _ => write_fpu_over(current, addr, &mut alloc::vec![0; size]),
     }
-    Ok(())
+}
+
+fn write_fpu_over(current: &mut Current, addr: usize, buf: &mut [u8]) -> Result<()> {
+    current.fpu.write(buf);
+    Ok(UserPtr::<u8>::new(VirtAddr(addr)).write_slice(buf)?)
 }
 
 /// Takes the frame that the stack pointer points past the return address of. What a program may not set is put
@@ -202,16 +204,16 @@ pub fn pop_frame(current: &mut Current) -> Result<Saved> {
 
 fn read_fpu(current: &mut Current, addr: usize) -> Result<()> {
     let size = current.fpu.frame_size();
-    let src = UserPtr::<u8>::new(VirtAddr(addr));
-    let valid = if size <= ON_STACK {
-        let mut buf = [0; ON_STACK];
-        src.read_slice(&mut buf[..size])?;
-        current.fpu.read(&buf[..size])
-    } else {
-        let buf = src.read_vec(size)?;
-        current.fpu.read(&buf)
-    };
-    if valid { Ok(()) } else { Err(Errno::EFAULT.into()) }
+    match size {
+        ..=WITH_AVX => read_fpu_over(current, addr, &mut [0; WITH_AVX][..size]),
+        ..=WITH_AVX512 => read_fpu_over(current, addr, &mut [0; WITH_AVX512][..size]),
+        _ => read_fpu_over(current, addr, &mut alloc::vec![0; size]),
+    }
+}
+
+fn read_fpu_over(current: &mut Current, addr: usize, buf: &mut [u8]) -> Result<()> {
+    UserPtr::<u8>::new(VirtAddr(addr)).read_slice(buf)?;
+    if current.fpu.read(buf) { Ok(()) } else { Err(Errno::EFAULT.into()) }
 }
 
 /// The number of 64-bit words of a siginfo that the frame holds.
