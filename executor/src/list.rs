@@ -227,7 +227,12 @@ impl Lists {
 
     /// Picks waiters of `which` whose interest meets `mask`, at most `*quota`, as ones to act if
     /// `given`. The first go to the batch, the others to the list of those picked. True if there are such.
+    #[inline]
     pub fn pick(&mut self, which: Which, mask: u32, quota: &mut usize, given: bool, batch: &mut Batch) -> bool {
+        !self.lists[which as usize].first.is_null() && self.pick_some(which, mask, quota, given, batch)
+    }
+
+    fn pick_some(&mut self, which: Which, mask: u32, quota: &mut usize, given: bool, batch: &mut Batch) -> bool {
         let mut node = self.lists[which as usize].first;
         let mut more = false;
         while !node.is_null() && *quota > 0 {
@@ -298,7 +303,8 @@ impl Lists {
     }
 }
 
-const BATCH: usize = 16;
+/// Few, since each wake clears room for so many; more are woken in several batches.
+const BATCH: usize = 4;
 
 /// Wakers that have been taken under a lock, to be woken when it is free.
 pub(crate) struct Batch {

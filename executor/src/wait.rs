@@ -93,13 +93,13 @@ impl WaitQueue {
     /// Waits until `condition` returns something. It is called on every poll, before and after
     /// registering, with no lock held; every notification that meets `interest` causes a poll.
     pub fn wait_until<T, F: FnMut() -> Option<T>>(&self, interest: u32, condition: F) -> Wait<'_, F> {
-        Wait { queue: self, interest, which: Which::Shared, condition, node: Node::new() }
+        Wait { queue: self, interest, which: Which::Shared, failed: false, condition, node: Node::new() }
     }
 
     /// As [`wait_until`](Self::wait_until), but each notification wakes only as many exclusive waiters
     /// as it says. One that is dropped after it was woken, and before it was polled, passes that on.
     pub fn wait_until_exclusive<T, F: FnMut() -> Option<T>>(&self, interest: u32, condition: F) -> Wait<'_, F> {
-        Wait { queue: self, interest, which: Which::Exclusive, condition, node: Node::new() }
+        Wait { queue: self, interest, which: Which::Exclusive, failed: false, condition, node: Node::new() }
     }
 
     /// Wakes one exclusive waiter, and all others, that `mask` meets. How many were woken.
@@ -253,17 +253,53 @@ pub struct Wait<'a, F> {
     queue: &'a WaitQueue,
     interest: u32,
     which: Which,
+    /// The condition is known not to hold: register first.
+    failed: bool,
     condition: F,
     node: Node,
 }
 
+/// What a poll needs of a [`Wait`], apart.
+struct Parts<'p, F> {
+    queue: &'p WaitQueue,
+    interest: u32,
+    which: Which,
+    failed: &'p mut bool,
+    condition: &'p mut F,
+    node: Pin<&'p mut Node>,
+}
+
 impl<F> Wait<'_, F> {
-    fn parts(self: Pin<&mut Self>) -> (&WaitQueue, u32, Which, &mut F, Pin<&mut Node>) {
+    /// For a caller that has just seen the condition fail: the first poll registers at once and looks after that. The look that
+    /// keeps a wake from being lost is this second one, so nothing else changes.
+    ///
+    /// ```
+    /// # executor::hosted_platform!();
+    /// # fn main() {
+    /// static QUEUE: executor::WaitQueue = executor::WaitQueue::new();
+    /// let task = executor::spawn(async { QUEUE.wait_until(1, || Some(())).after_failure().await }, Default::default());
+    /// executor::run_next();
+    /// assert!(task.is_finished());
+    /// # }
+    /// ```
+    pub fn after_failure(mut self) -> Self {
+        self.failed = true;
+        self
+    }
+
+    fn parts(self: Pin<&mut Self>) -> Parts<'_, F> {
         // SAFETY: of the fields only `node` is pinned, and nothing moves it; `condition` is never
         // pinned (the closure is called by `&mut`).
         unsafe {
             let this = self.get_unchecked_mut();
-            (this.queue, this.interest, this.which, &mut this.condition, Pin::new_unchecked(&mut this.node))
+            Parts {
+                queue: this.queue,
+                interest: this.interest,
+                which: this.which,
+                failed: &mut this.failed,
+                condition: &mut this.condition,
+                node: Pin::new_unchecked(&mut this.node),
+            }
         }
     }
 }
@@ -299,8 +335,10 @@ impl<T, F: FnMut() -> Option<T>> Future for Wait<'_, F> {
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let (queue, interest, which, condition, mut node) = self.parts();
-        if let Some(value) = condition() {
+        let Parts { queue, interest, which, failed, condition, mut node } = self.parts();
+        if !core::mem::take(failed)
+            && let Some(value) = condition()
+        {
             // A wake that this waiter was given is used by what it has just taken.
             queue.forget(node);
             return Poll::Ready(value);

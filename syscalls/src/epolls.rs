@@ -173,6 +173,7 @@ async fn wait(current: &Current, args: &Args, deadline: Option<u64>) -> Result<u
             Ok(0) => None,
             other => Some(other),
         });
+        let ready = ready.after_failure();
         match bounded(current, deadline, ready).await? {
             None => return Ok(0),
             Some(Err(Error::Fault(page))) => fault::resolve(current, page).await?,

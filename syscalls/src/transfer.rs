@@ -115,6 +115,13 @@ impl<'a> Transfer<'a> {
         src
     }
 
+    /// Where the half that waits begins. If nothing has been moved, the other half has just found the file not ready; else it
+    /// may have stopped for any reason, and the next step tells.
+    fn resumed(&self, done: usize) -> Next {
+        // Without a queue it is another file by now.
+        if done == 0 && self.file.queue().is_some() { Next::Wait } else { Next::Yield }
+    }
+
     #[inline]
     fn read_step(&self, caller: &Caller, done: &mut usize) -> Next {
         let mut dst = self.dst(*done);
@@ -286,7 +293,7 @@ pub async fn read_on(current: &Current, transfer: Transfer<'_>, mut done: usize)
     let caller = transfer.caller(current);
     let limit =
         socket_timeout(transfer.file, |socket| socket.receive_timeout()).map(|nanos| since.saturating_add(nanos));
-    let mut next = transfer.read_step(&caller, &mut done);
+    let mut next = transfer.resumed(done);
     loop {
         match next {
             Next::Done => return Ok(done),
@@ -306,14 +313,13 @@ pub async fn read_on(current: &Current, transfer: Transfer<'_>, mut done: usize)
                 let file = transfer.file.file();
                 let Some(queue) = file.queue() else { return Err(Errno::EAGAIN.into()) };
                 let until = file.read_deadline(since).or(limit);
-                let ready = queue.wait_until_exclusive(Events::READABLE.bits(), || {
-                    match transfer.read_step(&caller, &mut done) {
-                        // A terminal's time runs from each byte: the deadline may have moved.
-                        Next::Wait if limit.is_none() && file.read_deadline(since) != until => Some(Next::Wait),
-                        Next::Wait => None,
-                        next => Some(next),
-                    }
-                });
+                let step = || match transfer.read_step(&caller, &mut done) {
+                    // A terminal's time runs from each byte: the deadline may have moved.
+                    Next::Wait if limit.is_none() && file.read_deadline(since) != until => Some(Next::Wait),
+                    Next::Wait => None,
+                    next => Some(next),
+                };
+                let ready = queue.wait_until_exclusive(Events::READABLE.bits(), step).after_failure();
                 next = match until {
                     None => current.thread.interruptible(Restart::IfAsked, ready).await?,
                     Some(at) => {
@@ -354,7 +360,7 @@ pub async fn write_on(current: &Current, transfer: Transfer<'_>, mut done: usize
     let caller = transfer.caller(current);
     let limit = socket_timeout(transfer.file, |socket| socket.send_timeout())
         .map(|nanos| kernel::time::monotonic().saturating_add(nanos));
-    let mut next = transfer.write_step(current, &caller, &mut done);
+    let mut next = transfer.resumed(done);
     loop {
         match next {
             Next::Done => return Ok(done),
@@ -371,12 +377,11 @@ pub async fn write_on(current: &Current, transfer: Transfer<'_>, mut done: usize
             }
             Next::Wait => {
                 let Some(queue) = transfer.file.queue() else { return partial(done, Errno::EAGAIN.into()) };
-                let ready = queue.wait_until_exclusive(Events::WRITABLE.bits(), || {
-                    match transfer.write_step(current, &caller, &mut done) {
-                        Next::Wait => None,
-                        next => Some(next),
-                    }
-                });
+                let step = || match transfer.write_step(current, &caller, &mut done) {
+                    Next::Wait => None,
+                    next => Some(next),
+                };
+                let ready = queue.wait_until_exclusive(Events::WRITABLE.bits(), step).after_failure();
                 let outcome = match limit {
                     None => current.thread.interruptible(Restart::IfAsked, ready).await.map(Ok),
                     Some(at) => current.thread.interruptible(Restart::IfAsked, executor::timeout_at(at, ready)).await,

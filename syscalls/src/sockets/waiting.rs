@@ -65,10 +65,11 @@ pub async fn drive(
             }
             Step::Wait => {
                 let queue = file.queue().ok_or(Errno::EAGAIN)?;
-                let ready = queue.wait_until_exclusive(events.bits(), || match step() {
+                let moved = || match step() {
                     Step::Wait => None,
                     next => Some(next),
-                });
+                };
+                let ready = queue.wait_until_exclusive(events.bits(), moved).after_failure();
                 match until {
                     None => current.thread.interruptible(Restart::IfAsked, ready).await?,
                     Some(at) => {
