@@ -219,6 +219,35 @@ pub fn need_resched() -> bool {
     cpu.ready.load(Relaxed) > 0 && cpu.outranked(machine, me)
 }
 
+/// Whether the kernel has nothing to do on the way to user mode while this CPU's timer is set for `armed`: what
+/// [`need_resched`] and [`next_deadline`] would find with less to look at. Nothing has come in, no timer comes before
+/// `armed`, and what waits neither outranks the running task nor has to be offered to an idle CPU; since the timer ends
+/// the stay in user mode before the slice ends, the clock need not be read.
+///
+/// ```
+/// # executor::hosted_platform!();
+/// # fn main() {
+/// assert!(executor::is_settled(u64::MAX));
+/// executor::spawn(async {}, Default::default());
+/// assert!(!executor::is_settled(u64::MAX));
+/// # }
+/// ```
+#[inline]
+pub fn is_settled(armed: u64) -> bool {
+    let (machine, me, cpu) = this();
+    if cpu.inbox.pending() || cpu.timers.next() < armed {
+        return false;
+    }
+    let ticking = cpu.ticking.load(Relaxed);
+    if cpu.ready.load(Relaxed) == 0 {
+        return !ticking;
+    }
+    ticking
+        && cpu.top.load(Relaxed) <= cpu.level.get()
+        && armed <= cpu.slice_end.load(Relaxed)
+        && machine.idle.load(Relaxed) & !(1 << me) == 0
+}
+
 impl Cpu {
     fn outranked(&self, machine: &Machine, me: usize) -> bool {
         let (top, level) = (self.top.load(Relaxed), self.level.get());

@@ -129,6 +129,9 @@ pub fn service_interrupts() {
 /// On the way to user mode: has the timer set for whatever comes first. Returns whether the thread should give way.
 #[inline]
 pub fn prepare_user() -> bool {
+    if executor::is_settled(ARMED.this().load(Ordering::Relaxed)) {
+        return false;
+    }
     if executor::need_resched() {
         return true;
     }

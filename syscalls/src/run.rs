@@ -1,7 +1,8 @@
 //! A thread's life between its birth and its end: into the program, out at a trap, answer, and in again.
 
 use crate::args::Args;
-use crate::table::{COUNT, TABLE};
+use crate::table::{COUNT, Entry, TABLE};
+use crate::wait::Slow;
 use crate::{abi, fault, frame, wait};
 use arch::trap::{Exception, PageFault, Trap};
 use arch::user;
@@ -22,7 +23,10 @@ pub fn spawn(current: Current, params: SchedParams) -> Task {
 
 async fn life(mut current: Current) {
     show_child_its_id(&mut current).await;
-    live(current).await;
+    // As `live`, but not through it: each future on the way to `run` costs on each poll.
+    let status = run(&mut current).await;
+    exit::prepare(&mut current).await;
+    exit::finish(current, status);
 }
 
 /// Runs the program until the thread dies, and lays it to rest.
@@ -61,13 +65,22 @@ async fn run(current: &mut Current) -> i32 {
         }
         match user::enter(&mut current.cx, &mut current.fpu) {
             Trap::Syscall => {
-                let number = current.cx.syscall_number();
-                let args = Args(current.cx.syscall_args());
-                match call(current, number, &args).await {
+                // The common case, a call that neither waits nor faults, touches nothing of the state that waiting needs.
+                let mut result = try_call(current);
+                if let Err(Error::WouldBlock) = result
+                    && entry(current).slow == Slow::SchedYield
+                {
+                    current.thread.times.count_voluntary_switch();
+                    executor::yield_now().await;
+                    result = Ok(0);
+                } else if let Err(reason @ (Error::WouldBlock | Error::Fault(_))) = result {
+                    result = call(current, reason).await;
+                }
+                match result {
                     Ok(value) => current.cx.set_syscall_result(value),
                     Err(Error::Errno(errno)) => current.cx.set_syscall_result(errno.to_result()),
-                    Err(Error::Interrupted(restart)) => interrupted = Some((restart, number)),
-                    // Both were dealt with below; what is left of them is a plain failure.
+                    Err(Error::Interrupted(restart)) => interrupted = Some((restart, current.cx.syscall_number())),
+                    // Both were dealt with above; what is left of them is a plain failure.
                     Err(Error::Fault(_)) => current.cx.set_syscall_result(Errno::EFAULT.to_result()),
                     Err(Error::WouldBlock) => current.cx.set_syscall_result(Errno::EAGAIN.to_result()),
                 }
@@ -79,15 +92,33 @@ async fn run(current: &mut Current) -> i32 {
     }
 }
 
-/// Answers one system call. The common case, a call that neither waits nor faults, is the first line.
+/// What answers the system call that the thread has made.
 #[inline]
-async fn call(current: &mut Current, number: usize, args: &Args) -> Result<usize> {
-    let entry = &TABLE[if number < COUNT { number } else { COUNT - 1 }];
+fn entry(current: &Current) -> &'static Entry {
+    &TABLE[current.cx.syscall_number().min(COUNT - 1)]
+}
+
+/// The half of the call that does not wait.
+#[inline]
+fn try_call(current: &mut Current) -> Result<usize> {
+    let args = Args(current.cx.syscall_args());
+    (entry(current).fast)(current, &args)
+}
+
+/// Goes on with a call that has to wait or has faulted, as `reason` says.
+async fn call(current: &mut Current, mut reason: Error) -> Result<usize> {
     loop {
-        match (entry.fast)(current, args) {
-            Err(Error::WouldBlock) => return wait::finish(current, entry.slow, args).await,
-            Err(Error::Fault(page)) => fault::resolve(current, page).await?,
-            done => return done,
+        match reason {
+            Error::WouldBlock => {
+                let args = Args(current.cx.syscall_args());
+                return wait::finish(current, entry(current).slow, &args).await;
+            }
+            Error::Fault(page) => fault::resolve(current, page).await?,
+            other => return Err(other),
+        }
+        match try_call(current) {
+            Ok(value) => return Ok(value),
+            Err(error) => reason = error,
         }
     }
 }

@@ -28,13 +28,6 @@ pub const CALLS: Calls = &[
     (raw::__NR_getcpu, fast(getcpu)),
 ];
 
-/// sched_yield(2).
-pub async fn sched_yield(current: &mut Current) -> Result<usize> {
-    current.thread.times.count_voluntary_switch();
-    executor::yield_now().await;
-    Ok(0)
-}
-
 fn thread(current: &Current, id: i32) -> Result<Arc<Thread>> {
     if id == 0 {
         return Ok(current.thread.clone());

@@ -8,8 +8,8 @@ use crate::files::Opening;
 use crate::io::{Spot, Way};
 use crate::sockets::{accepting, many, receiving, sending};
 use crate::{
-    children, copying, creation, epolls, execution, fcntl, files, futex, io, mapping, polling, scheduling, select,
-    signals, sizes, time,
+    children, copying, creation, epolls, execution, fcntl, files, futex, io, mapping, polling, select, signals, sizes,
+    time,
 };
 use alloc::boxed::Box;
 use base::{Errno, Result};
@@ -92,8 +92,8 @@ pub enum Slow {
 /// Goes on where the fast half would have had to wait.
 pub async fn finish(current: &mut Current, slow: Slow, args: &Args) -> Result<usize> {
     match slow {
-        Slow::Never => Err(Errno::EAGAIN.into()),
-        Slow::SchedYield => scheduling::sched_yield(current).await,
+        // A yield ends where the thread runs.
+        Slow::Never | Slow::SchedYield => Err(Errno::EAGAIN.into()),
         Slow::Futex => futex::futex(current, args).await,
         Slow::Wait4 => children::wait4(current, args).await,
         Slow::Waitid => children::waitid(current, args).await,
