@@ -1,17 +1,25 @@
 //! futex(2).
 
 use crate::args::Args;
-use crate::creation::now;
 use crate::fault;
 use crate::table::{Calls, slow};
 use crate::wait::Slow;
-use base::{Errno, Restart, Result, Timespec};
+use base::{Errno, Error, Restart, Result, Timespec};
 use linux_raw_sys::general as raw;
 use process::current::Resume;
 use process::{Current, futex};
 
 /// The family.
-pub const CALLS: Calls = &[(raw::__NR_futex, slow(now, Slow::Futex))];
+pub const CALLS: Calls = &[(raw::__NR_futex, slow(begin, Slow::Futex))];
+
+/// What never waits: waking on a private futex.
+fn begin(current: &mut Current, args: &Args) -> Result<usize> {
+    const WAKE: u32 = raw::FUTEX_WAKE | raw::FUTEX_PRIVATE_FLAG;
+    match args.uint(1) {
+        WAKE => futex::wake_private(current, args.addr(0), at_least_one(args.uint(2)), futex::ANY),
+        _ => Err(Error::WouldBlock),
+    }
+}
 
 /// futex(2). Priority inheritance is not offered (ENOSYS).
 pub async fn futex(current: &mut Current, args: &Args) -> Result<usize> {

@@ -43,18 +43,24 @@ impl Key {
     /// The key of the word at `addr`. EINVAL if it is not aligned, EFAULT if it cannot be mapped. A private futex is known by
     /// its address; a shared one by the object it lies in, if it lies in one.
     pub async fn find(current: &Current, addr: VirtAddr, private: bool) -> Result<Key> {
+        let own = Key::private(current, addr)?;
+        if private {
+            return Ok(own);
+        }
+        let shared = current.space.shared_location(addr).await?;
+        Ok(shared.map_or(own, |(object, offset)| Key { space: object, offset }))
+    }
+
+    /// The key of a private futex. Errors as for [`Key::find`].
+    #[inline]
+    fn private(current: &Current, addr: VirtAddr) -> Result<Key> {
         if !addr.0.is_multiple_of(4) {
             return Err(Errno::EINVAL.into());
         }
         if addr >= arch::paging::USER_END {
             return Err(Errno::EFAULT.into());
         }
-        let own = Key { space: Arc::as_ptr(&current.space).addr(), offset: addr.0 as u64 };
-        if private {
-            return Ok(own);
-        }
-        let shared = current.space.shared_location(addr).await?;
-        Ok(shared.map_or(own, |(object, offset)| Key { space: object, offset }))
+        Ok(Key { space: Arc::as_ptr(&current.space).addr(), offset: addr.0 as u64 })
     }
 
     fn bucket(&self) -> usize {
@@ -170,6 +176,14 @@ pub async fn wake(current: &Current, addr: VirtAddr, private: bool, count: u32, 
     Ok(wake_key(key, count, bitset))
 }
 
+/// As [`wake`], for a private futex: never waits.
+pub fn wake_private(current: &Current, addr: VirtAddr, count: u32, bitset: u32) -> Result<usize> {
+    if bitset == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(wake_key(Key::private(current, addr)?, count, bitset))
+}
+
 /// Wakes one waiter on the id word of a thread that has exited: a joiner. The word may be awaited as shared or private.
 pub(crate) async fn wake_exited(current: &Current, addr: VirtAddr) {
     for private in [false, true] {
@@ -181,14 +195,17 @@ pub(crate) async fn wake_exited(current: &Current, addr: VirtAddr) {
     }
 }
 
+/// Few, since most calls wake one.
+const BATCH: usize = 4;
+
 /// The wakes themselves are issued outside the bucket's lock, a handful at a time.
 fn wake_key(key: Key, count: u32, bitset: u32) -> usize {
     let mut total = 0;
     while total < count as usize {
-        let mut batch: [Option<Arc<Thread>>; 16] = Default::default();
+        let mut batch: [Option<Arc<Thread>>; BATCH] = [const { None }; BATCH];
         let wanted = (count as usize - total).min(batch.len());
         let taken = take_matching(&mut TABLE[key.bucket()].lock(), key, bitset, &mut batch[..wanted]);
-        for thread in batch.into_iter().flatten() {
+        for thread in batch[..taken].iter_mut().filter_map(Option::take) {
             thread.wake();
         }
         total += taken;
@@ -208,7 +225,8 @@ fn take_matching(bucket: &mut VecDeque<Waiter>, key: Key, bitset: u32, out: &mut
             at += 1;
             continue;
         }
-        if let Some(waiter) = bucket.remove(at) {
+        // The first of a bucket, which it is most often, goes without moving the others.
+        if let Some(waiter) = if at == 0 { bucket.pop_front() } else { bucket.remove(at) } {
             waiter.thread.futex_wake.store(waiter.ticket, Ordering::Release);
             out[taken] = Some(waiter.thread);
             taken += 1;
