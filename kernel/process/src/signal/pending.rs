@@ -48,8 +48,17 @@ impl Pending {
     }
 
     /// Takes the first signal that is in `wanted`, if any.
+    #[inline]
     pub fn take(&mut self, wanted: SignalSet) -> Option<Siginfo> {
+        if self.set.intersection(wanted).is_empty() { None } else { self.take_one(wanted) }
+    }
+
+    fn take_one(&mut self, wanted: SignalSet) -> Option<Siginfo> {
         let signal = self.set.intersection(wanted).first()?;
+        if self.queue.len() == 1 && self.queue.front().is_some_and(|info| info.signal == signal) {
+            self.set.remove(signal);
+            return self.queue.pop_front();
+        }
         let Some(at) = self.queue.iter().position(|info| info.signal == signal) else {
             self.set.remove(signal);
             return Some(Siginfo { signal, code: code::USER, fields: Fields::Sender { pid: 0, uid: 0 } });
