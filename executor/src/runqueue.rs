@@ -30,6 +30,8 @@ pub(crate) struct RunQueue {
     /// How many of `len` are of the idle class.
     idle: u32,
     rt_filled: u128,
+    /// The highest priority in `rt_filled`; 0, which is none, where that is empty.
+    rt_top: u32,
     rt: [Fifo; PRIOS],
     fair: Calendar,
 }
@@ -42,6 +44,7 @@ impl RunQueue {
             len: 0,
             idle: 0,
             rt_filled: 0,
+            rt_top: 0,
             rt: [const { Fifo::new() }; PRIOS],
             fair: Calendar::new(),
         }
@@ -56,8 +59,8 @@ impl RunQueue {
     /// The level of what goes next.
     #[inline]
     pub fn top(&self) -> u32 {
-        if self.rt_filled != 0 {
-            LEVEL_RT + (127 - self.rt_filled.leading_zeros())
+        if self.rt_top != 0 {
+            LEVEL_RT + self.rt_top
         } else if self.len > self.idle {
             LEVEL_FAIR
         } else if self.len > 0 {
@@ -83,6 +86,7 @@ impl RunQueue {
         if class.is_real_time() {
             let prio = class.prio();
             self.rt_filled |= 1 << prio;
+            self.rt_top = self.rt_top.max(prio as u32);
             match place {
                 Place::Head => self.rt[prio].push_front(task),
                 Place::Tail | Place::Slot => self.rt[prio].push_back(task),
@@ -108,9 +112,8 @@ impl RunQueue {
             return None;
         }
         self.len -= 1;
-        if self.rt_filled != 0 {
-            let prio = 127 - self.rt_filled.leading_zeros() as usize;
-            return self.pop_rt(prio).map(|task| (task, false));
+        if self.rt_top != 0 {
+            return self.pop_rt(self.rt_top as usize).map(|task| (task, false));
         }
         if self.slot.is_some() && self.slot_uses < SLOT_BOUND {
             self.slot_uses += 1;
@@ -128,10 +131,16 @@ impl RunQueue {
 
     fn pop_rt(&mut self, prio: usize) -> Option<Ready> {
         let task = self.rt[prio].pop_front();
+        self.tidy(prio);
+        task
+    }
+
+    /// After a real-time task was taken out.
+    fn tidy(&mut self, prio: usize) {
         if self.rt[prio].is_empty() {
             self.rt_filled &= !(1 << prio);
+            self.rt_top = 127u32.saturating_sub(self.rt_filled.leading_zeros());
         }
-        task
     }
 
     #[inline]
@@ -157,9 +166,7 @@ impl RunQueue {
         while prios != 0 {
             let prio = 127 - prios.leading_zeros() as usize;
             if let Some(task) = self.rt[prio].take_first(&mut 16, wanted) {
-                if self.rt[prio].is_empty() {
-                    self.rt_filled &= !(1 << prio);
-                }
+                self.tidy(prio);
                 self.len -= 1;
                 return Some(task);
             }
