@@ -191,17 +191,30 @@ pub(crate) unsafe fn free_all(root: PhysAddr) {
 unsafe fn free_below(addr: PhysAddr, level: usize, entries: usize) {
     // SAFETY: the table belongs to the caller, as does all that it names; each is taken back once.
     unsafe {
-        for slot in &table(addr)[..entries] {
-            let entry = load(slot);
-            if !entry.is_present() {
-                continue;
+        // Most tables are nearly empty, and looking through them is most of what ending a small process costs. An empty
+        // entry has no bit set.
+        let (groups, rest) = table(addr)[..entries].as_chunks::<8>();
+        for group in groups {
+            if group.iter().fold(0, |bits, slot| bits | slot.load(Acquire)) != 0 {
+                free_entries(group, level);
             }
+        }
+        free_entries(rest, level);
+        drop(Frame::from_addr(addr));
+    }
+}
+
+/// # Safety
+/// As for [`free_all`].
+unsafe fn free_entries(slots: &[AtomicU64], level: usize) {
+    for entry in slots.iter().map(load).filter(|entry| entry.is_present()) {
+        // SAFETY: the caller owns what the entry names; it is taken back once.
+        unsafe {
             if level > 0 {
                 free_below(entry.addr(), level - 1, ENTRIES);
             } else {
                 drop(Frame::from_addr(entry.addr()));
             }
         }
-        drop(Frame::from_addr(addr));
     }
 }
