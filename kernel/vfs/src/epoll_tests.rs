@@ -33,7 +33,11 @@ fn add(epoll: &Epoll, fd: u32, target: &Arc<Description>, events: u32) -> Result
 /// The data of what is ready.
 fn wait(epoll: &Epoll) -> Vec<u64> {
     let mut ready = alloc::vec![];
-    with(|caller| epoll.collect(caller, 100, |_, data| Ok(ready.push(data)))).unwrap();
+    let mut note = |_, data| {
+        ready.push(data);
+        Ok(())
+    };
+    with(|caller| epoll.collect(caller, 100, &mut note)).unwrap();
     ready
 }
 

@@ -156,7 +156,7 @@ const WITH_AVX512: usize = 3072;
 fn write_fpu(current: &mut Current, addr: usize, size: usize) -> Result<()> {
     match size {
         ..=WITH_AVX => write_fpu_over(current, addr, &mut [0; WITH_AVX][..size]),
-        ..=WITH_AVX512 => write_fpu_over(current, addr, &mut [0; WITH_AVX512][..size]),
+        _ if size <= WITH_AVX512 => write_fpu_over(current, addr, &mut [0; WITH_AVX512][..size]),
         _ => write_fpu_over(current, addr, &mut alloc::vec![0; size]),
     }
 }
@@ -206,7 +206,7 @@ fn read_fpu(current: &mut Current, addr: usize) -> Result<()> {
     let size = current.fpu.frame_size();
     match size {
         ..=WITH_AVX => read_fpu_over(current, addr, &mut [0; WITH_AVX][..size]),
-        ..=WITH_AVX512 => read_fpu_over(current, addr, &mut [0; WITH_AVX512][..size]),
+        _ if size <= WITH_AVX512 => read_fpu_over(current, addr, &mut [0; WITH_AVX512][..size]),
         _ => read_fpu_over(current, addr, &mut alloc::vec![0; size]),
     }
 }
