@@ -149,10 +149,9 @@ pub async fn clone(
     link(parent, &thread, parts.process.as_ref())?;
     let task = spawn(parts.current, parts.nice);
     thread.view.lock().task = Some(task);
-    if !thread.is_undisturbed() {
-        // Somebody set a condition between the link and here and found no task to wake.
-        thread.interrupt(Conditions::empty());
-    }
+    // On another CPU the child may have gone to wait by now, and whoever woke it found no task: it looks again. If it has
+    // not run yet, it is queued already and this does nothing.
+    thread.interrupt(Conditions::empty());
     if let Some(done) = vfork {
         parent.thread.killable(done.wait()).await?;
     }

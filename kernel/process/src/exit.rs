@@ -107,12 +107,13 @@ fn leave_process(tree: &Tree, thread: &Arc<Thread>, status: i32) -> Option<i32> 
         let leader_status = shared.leader_status;
         return Some(*shared.group_exit.get_or_insert(leader_status));
     }
-    // Signals that this thread was picked for go to another.
-    let pending = shared.pending.set();
-    if let Some(signal) = pending.first()
-        && let Some(other) = shared.pick(signal)
-    {
-        other.interrupt(crate::Conditions::SIGNAL);
+    // Signals that this thread was picked for go to others.
+    let mut pending = shared.pending.set();
+    while let Some(signal) = pending.first() {
+        pending.remove(signal);
+        if let Some(other) = shared.pick(signal) {
+            other.interrupt(crate::Conditions::SIGNAL);
+        }
     }
     drop(shared);
     if let Some(report) = report {

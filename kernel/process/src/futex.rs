@@ -280,7 +280,10 @@ fn try_requeue(
             continue;
         }
         if woken < wake as usize {
-            sleepers.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+            // Who was taken out is woken below, whatever happens: without memory for more, fewer are.
+            if sleepers.try_reserve(1).is_err() {
+                break;
+            }
             if let Some(waiter) = source.remove(at) {
                 waiter.thread.futex_wake.store(waiter.ticket, Ordering::Release);
                 sleepers.push(waiter.thread);
@@ -293,7 +296,9 @@ fn try_requeue(
                     at += 1;
                 }
                 Some(target) => {
-                    target.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+                    if target.try_reserve(1).is_err() {
+                        break;
+                    }
                     if let Some(mut waiter) = source.remove(at) {
                         waiter.key = to_key;
                         *waiter.thread.futex_moved.lock() = Some(to_key);
