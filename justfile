@@ -60,6 +60,11 @@ serve name arch="x86_64": setup
 bench *what: setup
     @{{harness}} bench "$@"
 
+# show where a benchmark's instructions are spent: just profile x86_64 ROW [FUNCTION...] (then by line)
+[no-exit-message]
+profile arch row *functions: setup
+    @{{harness}} profile "$@"
+
 # run everything that tests something
 test: lint test-host (test-guest "x86_64") (test-guest "aarch64")
 

@@ -52,6 +52,7 @@ fn kernel_boots(arch: Arch, name: &'static str, kernel: &Kernel, root: &[u8]) ->
         memory: "512M".to_string(),
         append: String::new(),
         accelerator: Some(name),
+        extra: Vec::new(),
     };
     let initrd = out().join(format!("probe-{}.cpio", std::process::id()));
     fs::write(&initrd, run::initramfs(root.to_vec(), &["true".to_string()])?)?;

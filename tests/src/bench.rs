@@ -191,7 +191,7 @@ fn figures(arch: Arch, kernel: &Kernel, root: &[u8], request: &Request) -> Resul
         if batch.len() > 1 {
             batch.retain(|row| *row != ALONE);
         }
-        let (text, status) = boot(arch, kernel, root, &batch)?;
+        let (text, status) = boot(arch, kernel, root, &batch, Vec::new())?;
         let before = left.len();
         for line in text.lines() {
             let Some((name, value)) = line.split_once(' ') else {
@@ -225,7 +225,8 @@ fn figures(arch: Arch, kernel: &Kernel, root: &[u8], request: &Request) -> Resul
 /// The machine's memory.
 const MEMORY: u64 = 1 << 30;
 
-fn boot(arch: Arch, kernel: &Kernel, root: &[u8], rows: &[&str]) -> Result<(String, i32)> {
+/// Boots the machine of BUDGETS.md with some options of its own; gives what `bench WORDS` printed, and its status.
+pub fn boot(arch: Arch, kernel: &Kernel, root: &[u8], words: &[&str], extra: Vec<String>) -> Result<(String, i32)> {
     let config = Config {
         arch,
         machine: Machine::Counted,
@@ -233,9 +234,10 @@ fn boot(arch: Arch, kernel: &Kernel, root: &[u8], rows: &[&str]) -> Result<(Stri
         memory: "1G".to_string(),
         append: "mitigations=off audit=0 init_on_alloc=0 cgroup_disable=memory nokaslr".to_string(),
         accelerator: None,
+        extra,
     };
     let mut command = vec!["bench".to_string()];
-    command.extend(rows.iter().map(|row| row.to_string()));
+    command.extend(words.iter().map(|word| word.to_string()));
     let initrd = out().join(format!("bench-{}-{}.cpio", arch.name(), std::process::id()));
     fs::write(&initrd, run::initramfs(root.to_vec(), &command)?)?;
     let text = Arc::new(Mutex::new(Vec::new()));

@@ -14,6 +14,7 @@ pub mod frame;
 pub mod image;
 pub mod interactive;
 pub mod packages;
+pub mod profile;
 pub mod qemu;
 pub mod recipe;
 pub mod run;

@@ -31,6 +31,8 @@ pub struct Config {
     pub append: String,
     /// Hardware help for a fast machine, where [`crate::accel`] found that it works.
     pub accelerator: Option<&'static str>,
+    /// More of QEMU's own options.
+    pub extra: Vec<String>,
 }
 
 impl Config {
@@ -51,6 +53,7 @@ impl Config {
             memory: value("POLLUX_MEM").unwrap_or_else(|| "1G".to_string()),
             append: value("POLLUX_APPEND").unwrap_or_default(),
             accelerator: None,
+            extra: Vec::new(),
         })
     }
 
@@ -68,6 +71,7 @@ impl Config {
         self.machine_options(&mut command);
         command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
         command.args(["-append", &self.command_line()]);
+        command.args(&self.extra);
         command
     }
 
@@ -124,6 +128,7 @@ mod tests {
             memory: "1G".to_string(),
             append: "quiet".to_string(),
             accelerator: None,
+            extra: Vec::new(),
         };
         let command = config.command(Path::new("k"), Path::new("i"));
         let line = command.get_args().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");

@@ -112,7 +112,10 @@ pub fn run(config: &Config, kernel: &Kernel, initrd: &Path, limit: Duration, str
             Ok(Event::Frame(Kind::Status, payload)) => status = payload.first().map(|&byte| i32::from(byte)),
             Ok(Event::Frame(Kind::Input, _)) => {}
             Ok(Event::Panic) => panicked = true,
-            Ok(Event::Closed) | Err(RecvTimeoutError::Disconnected) => break None,
+            Ok(Event::Closed) | Err(RecvTimeoutError::Disconnected) => {
+                wait_for_end(&mut child);
+                break None;
+            }
             Err(RecvTimeoutError::Timeout) if status.is_some() => {
                 if tell {
                     eprintln!("harness: the guest did not power off by itself");
@@ -139,6 +142,14 @@ pub fn run(config: &Config, kernel: &Kernel, initrd: &Path, limit: Duration, str
 }
 
 const GRACE: Duration = Duration::from_secs(3);
+
+/// Gives a QEMU that has let go of the console the time to write what its plugins have found.
+fn wait_for_end(child: &mut Child) {
+    let until = Instant::now() + GRACE;
+    while Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
+        thread::sleep(Duration::from_millis(5));
+    }
+}
 
 fn end(child: &mut Child) {
     let _ = child.kill();

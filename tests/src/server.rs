@@ -63,6 +63,7 @@ fn figures(arch: Arch, kernel: &Kernel, root: &[u8]) -> Result<Figures> {
         memory: "1G".to_string(),
         append: "mitigations=off audit=0 init_on_alloc=0 cgroup_disable=memory nokaslr".to_string(),
         accelerator: None,
+        extra: Vec::new(),
     };
     let command = ["serve", "csv", REQUESTS].map(str::to_string);
     let initrd = out().join(format!("serve-{}-{}.cpio", arch.name(), std::process::id()));

@@ -42,7 +42,8 @@ impl Symbols {
     }
 }
 
-fn demangle(name: &str) -> String {
+/// A symbol as a person writes it, without the hash.
+pub fn demangle(name: &str) -> String {
     format!("{:#}", rustc_demangle::demangle(name))
 }
 

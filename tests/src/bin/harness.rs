@@ -10,7 +10,7 @@ use tests::qemu::Config;
 use tests::recipe::{self, Recipe};
 use tests::run::{self, Streams};
 use tests::toolchain::Toolchain;
-use tests::{accel, image, interactive, server};
+use tests::{accel, image, interactive, profile, server};
 
 const USAGE: &str = "\
 harness image ARCH                  build the kernel; print the path of what QEMU's -kernel takes
@@ -18,6 +18,7 @@ harness initramfs ARCH RECIPE       build a root file system; print the path of 
 harness prepare                     fetch and build what all other commands need, for both architectures
 harness bench [ARCH|ROW|peer|fresh=1|record=1]...   compare with Debian's stock kernel
 harness bench redis [ARCH|peer]...  a real server on Debian's stock kernel and on ours
+harness profile ARCH ROW [FUNCTION]...  where a benchmark's instructions are spent
 harness test-guest ARCH CPUS        run the conformance tests with each number of CPUs (1,4)
 harness lint-guest                  clippy for the kernel and the guest programs
 harness qemu ARCH [COMMAND...]      boot; a shell, or one command
@@ -55,6 +56,7 @@ fn dispatch(arguments: &[String]) -> Result<i32> {
             server::bench(&bench_request(&rest)?)
         }
         ["bench", ref words @ ..] => bench::bench(&bench_request(words)?),
+        ["profile", arch, row, ref names @ ..] => profile::profile(Arch::parse(arch)?, row, names),
         ["test-guest", arch, cpus] => test_guest(Arch::parse(arch)?, cpus),
         ["lint-guest"] => lint_guest(),
         ["qemu", arch, ..] => qemu(Arch::parse(arch)?, &arguments[2..]),

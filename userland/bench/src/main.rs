@@ -1,6 +1,6 @@
 //! What each operation costs, as `name value` lines: nanoseconds per operation, which are instructions in a machine
 //! that counts them; bytes for the rows about memory. `bench` measures everything, `bench ROW...` some rows, `bench
-//! list` names them. A row that cannot be measured prints `name failed` and why, and the others go on.
+//! list` names them; `ops=N` does each operation just N times (8 more to warm up). A row that cannot be measured prints `name failed` and why, and the others go on.
 #![no_std]
 #![no_main]
 
@@ -9,6 +9,8 @@ mod memory;
 mod process;
 mod scale;
 mod switch;
+
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use rt::raw::general::CLOCK_MONOTONIC;
 use rt::{println, sys};
@@ -58,7 +60,10 @@ fn run(args: &rt::Args) -> i32 {
         }
         _ => {}
     }
-    let chosen = |name: &str| args.len() < 2 || (1..args.len()).any(|index| args.text(index) == name);
+    let words = || (1..args.len()).map(|index| args.text(index));
+    let count = words().find_map(|word| word.strip_prefix("ops=")?.parse().ok());
+    COUNT.store(count.unwrap_or(0), Ordering::Relaxed);
+    let chosen = |name: &str| args.len() < 2 || words().any(|word| word == name);
     seed_random_numbers();
     let mut status = 0;
     for (name, row) in ROWS.iter().filter(|(name, _)| chosen(name)) {
@@ -81,10 +86,21 @@ fn seed_random_numbers() {
     unsafe { rt::syscall3(rt::raw::general::__NR_getrandom as usize, bytes.as_mut_ptr() as usize, bytes.len(), 0) };
 }
 
+/// How many operations to do (`ops=N`); 0 for as many as a steady value needs.
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// The number of operations, where it was given.
+fn operations() -> Option<u64> {
+    Some(COUNT.load(Ordering::Relaxed)).filter(|count| *count > 0)
+}
+
 /// Runs `work(n)`, which gives the nanoseconds that n operations took, with n large enough for a steady value.
 fn measure(mut work: impl FnMut(u64) -> sys::Result<u64>) -> sys::Result<u64> {
     const ENOUGH: u64 = 20_000_000;
     work(8)?;
+    if let Some(count) = operations() {
+        return Ok((work(count)? + count / 2) / count);
+    }
     let mut count = 16;
     loop {
         let elapsed = work(count)?;

@@ -7,7 +7,7 @@ use rt::sys::{self, Result};
 use rt::thread::{Entry, Join};
 
 use crate::memory::{PAGE, map_small};
-use crate::time;
+use crate::{operations, time};
 
 const MOST: usize = 10_000;
 static JOINS: [Join; MOST] = [const { Join::new() }; MOST];
@@ -95,14 +95,14 @@ extern "C" fn read_bytes(_: usize) -> i32 {
 }
 
 pub fn wake_readers() -> Result<u64> {
-    const ROUNDS: u64 = 10;
+    let rounds = operations().map_or(10, |count| count.div_ceil(READERS.into()));
     let fds = sys::pipe(0)?;
     PIPE[0].store(fds[0], Ordering::Relaxed);
     PIPE[1].store(fds[1], Ordering::Relaxed);
     let crowd = Crowd::start(READERS as usize, read_bytes)?;
     let mut total = 0;
     let mut result = Ok(());
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         // Time for all to get back into the read.
         sys::sleep_ms(50);
         match one_wake(fds[1]) {
@@ -115,7 +115,7 @@ pub fn wake_readers() -> Result<u64> {
     crowd.stop();
     crowd.finish(READERS as usize)?;
     sys::close(fds[0])?;
-    result.map(|()| total / (ROUNDS * u64::from(READERS)))
+    result.map(|()| total / (rounds * u64::from(READERS)))
 }
 
 /// From one write for all until the last reader has its byte.
