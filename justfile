@@ -72,15 +72,17 @@ test: lint test-host (test-guest "x86_64") (test-guest "aarch64")
 test-host: setup
     cargo test --quiet --locked
 
-# run the conformance tests in the guest: just test-guest x86_64 [1,4]
+# run the conformance tests in the guest, and use its shell as a person does: just test-guest x86_64 [1,4]
 [no-exit-message]
 test-guest arch cpus="1,4": setup
     @{{harness}} test-guest "$1" "$2"
+    @{{harness}} test-shell "$1"
 
 # run the conformance tests on Debian's stock kernel, which is the reference
 [no-exit-message]
 test-peer arch="x86_64" cpus="1,4": setup
     @POLLUX_KERNEL=peer {{harness}} test-guest "$1" "$2"
+    @POLLUX_KERNEL=peer {{harness}} test-shell "$1"
 
 # run random programs on the simulated machine: just sim seeds=1000 [from=K], just sim seed=K [trace=1]
 [no-exit-message]

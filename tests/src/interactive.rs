@@ -62,14 +62,19 @@ pub fn run(config: &Config, kernel: &Kernel, initrd: &Path, limit: Option<Durati
     } else if expired {
         LIMIT
     } else if text.contains("reboot: ") || text.contains("QEMU: Terminated") {
-        // A kernel says so before it powers off or restarts.
-        0
+        // A kernel says so before it powers off or restarts; init says how the shell ended, if not well.
+        text.lines().rev().find_map(shell_status).unwrap_or(0)
     } else {
         NO_STATUS
     };
-    if code != 0 {
+    if matches!(code, PANIC | LIMIT | NO_STATUS) {
         println!();
         run::report(code, &text, kernel, limit.unwrap_or_default());
     }
     Ok(code)
+}
+
+/// The status in init's line about a shell that ended with one.
+fn shell_status(line: &str) -> Option<i32> {
+    line.strip_prefix("init: the shell ended with status ")?.trim().parse().ok()
 }

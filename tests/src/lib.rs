@@ -19,5 +19,7 @@ pub mod qemu;
 pub mod recipe;
 pub mod run;
 pub mod server;
+pub mod shell_test;
 pub mod symbols;
+pub mod terminal;
 pub mod toolchain;

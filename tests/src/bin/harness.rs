@@ -10,7 +10,7 @@ use tests::qemu::Config;
 use tests::recipe::{self, Recipe};
 use tests::run::{self, Streams};
 use tests::toolchain::Toolchain;
-use tests::{accel, image, interactive, profile, server};
+use tests::{accel, image, interactive, profile, server, shell_test};
 
 const USAGE: &str = "\
 harness image ARCH                  build the kernel; print the path of what QEMU's -kernel takes
@@ -20,6 +20,7 @@ harness bench [ARCH|ROW|peer|fresh=1|record=1]...   compare with Debian's stock 
 harness bench redis [ARCH|peer]...  a real server on Debian's stock kernel and on ours
 harness profile ARCH ROW [FUNCTION]...  where a benchmark's instructions are spent
 harness test-guest ARCH CPUS        run the conformance tests with each number of CPUs (1,4)
+harness test-shell ARCH             use the interactive shell as a person does
 harness lint-guest                  clippy for the kernel and the guest programs
 harness qemu ARCH [COMMAND...]      boot; a shell, or one command
 environment: POLLUX_SMP POLLUX_MEM POLLUX_APPEND POLLUX_LIMIT POLLUX_RECIPE POLLUX_ACCEL=tcg
@@ -58,6 +59,7 @@ fn dispatch(arguments: &[String]) -> Result<i32> {
         ["bench", ref words @ ..] => bench::bench(&bench_request(words)?),
         ["profile", arch, row, ref names @ ..] => profile::profile(Arch::parse(arch)?, row, names),
         ["test-guest", arch, cpus] => test_guest(Arch::parse(arch)?, cpus),
+        ["test-shell", arch] => test_shell(Arch::parse(arch)?),
         ["lint-guest"] => lint_guest(),
         ["qemu", arch, ..] => qemu(Arch::parse(arch)?, &arguments[2..]),
         _ => {
@@ -112,6 +114,15 @@ fn test_guest(arch: Arch, cpus: &str) -> Result<i32> {
     }
     let _ = std::fs::remove_file(&initrd);
     Ok(worst)
+}
+
+/// Uses the interactive shell as a person does.
+fn test_shell(arch: Arch) -> Result<i32> {
+    let kernel = image::chosen(arch)?;
+    println!("interactive shell: {} on {}", kernel.name, arch.name());
+    let (passed, failed) = shell_test::run(arch)?;
+    println!("{passed} passed, {failed} failed");
+    Ok(i32::from(failed > 0))
 }
 
 /// Checks form and lints of everything that is built for the bare-metal targets.
