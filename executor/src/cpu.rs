@@ -6,6 +6,7 @@
 //! its lock. `level` and `inbox` are the meeting points with wakers (see `idle` and `inbox`).
 //! The rest is written by its own CPU alone.
 
+use crate::MAX_CPUS;
 use crate::current::Current;
 use crate::fifo::{Fifo, Ready};
 use crate::idle::Level;
@@ -33,8 +34,8 @@ impl Overflow<Ready> for Fifo {
     }
 }
 
-/// One CPU.
-#[repr(align(128))]
+/// One CPU. The alignment makes an index into a shift.
+#[repr(align(4096))]
 pub(crate) struct Cpu {
     queue: SpinLock<RunQueue>,
     ready: AtomicU32,
@@ -52,6 +53,8 @@ pub(crate) struct Cpu {
     level: Level,
     /// Whether the CPU's timer is set for the end of the slice.
     ticking: AtomicBool,
+    /// [`is_settled`] has said yes, and nothing that it looks at has changed since, but for the inbox.
+    quiet: AtomicBool,
     inbox: Inbox<LateRing, Fifo>,
 }
 
@@ -69,6 +72,7 @@ impl Cpu {
             timers: Timers::new(),
             level: Level::new(LEVEL_NONE),
             ticking: AtomicBool::new(false),
+            quiet: AtomicBool::new(false),
             inbox: Inbox::new(LateRing::new(), Fifo::new()),
         }
     }
@@ -83,10 +87,17 @@ impl Cpu {
     /// Queues a task; how many wait now.
     #[inline]
     fn push(&self, task: Ready, place: Place) -> u32 {
+        self.disturb();
         let mut queue = self.queue.lock();
         queue.push(task, place);
         self.publish(&queue);
         queue.len()
+    }
+
+    /// Has the next [`is_quiet`] say no. On its own CPU.
+    #[inline]
+    pub(crate) fn disturb(&self) {
+        self.quiet.store(false, Relaxed);
     }
 
     fn drain(&self, machine: &Machine, me: usize) {
@@ -110,7 +121,7 @@ pub enum Step {
 #[inline(always)]
 fn this() -> (&'static Machine, usize, &'static Cpu) {
     let machine = machine::get();
-    let me = platform::cpu_id();
+    let me = platform::cpu_id() % MAX_CPUS;
     (machine, me, &machine.cpus[me])
 }
 
@@ -190,6 +201,7 @@ impl Cpu {
         }
         self.offer_at.store(NEVER, Relaxed);
         self.level.set(class.level());
+        self.disturb();
         self.current.run(task);
         crate::spin::assert_no_locks_held();
     }
@@ -219,6 +231,30 @@ pub fn need_resched() -> bool {
     cpu.ready.load(Relaxed) > 0 && cpu.outranked(machine, me)
 }
 
+/// Whether the running task is the only one of this CPU that can run: a yield would come back to it at once.
+///
+/// ```
+/// # executor::hosted_platform!();
+/// # fn main() {
+/// assert!(executor::is_alone());
+/// executor::spawn(async {}, Default::default());
+/// assert!(!executor::is_alone());
+/// # }
+/// ```
+#[inline]
+pub fn is_alone() -> bool {
+    let (_, _, cpu) = this();
+    cpu.ready.load(Relaxed) == 0 && !cpu.inbox.pending()
+}
+
+/// Whether [`is_settled`] has said yes and would say so again, but for CPUs that have become idle since: those look
+/// for work by themselves first. Two loads, for a task that comes back to the kernel often.
+#[inline]
+pub fn is_quiet() -> bool {
+    let (_, _, cpu) = this();
+    cpu.quiet.load(Relaxed) && !cpu.inbox.pending()
+}
+
 /// Whether the kernel has nothing to do on the way to user mode while this CPU's timer is set for `armed`: what
 /// [`need_resched`] and [`next_deadline`] would find with less to look at. Nothing has come in, no timer comes before
 /// `armed`, and what waits neither outranks the running task nor has to be offered to an idle CPU; since the timer ends
@@ -239,13 +275,18 @@ pub fn is_settled(armed: u64) -> bool {
         return false;
     }
     let ticking = cpu.ticking.load(Relaxed);
-    if cpu.ready.load(Relaxed) == 0 {
-        return !ticking;
+    let settled = if cpu.ready.load(Relaxed) == 0 {
+        !ticking
+    } else {
+        ticking
+            && cpu.top.load(Relaxed) <= cpu.level.get()
+            && armed <= cpu.slice_end.load(Relaxed)
+            && machine.idle.load(Relaxed) & !(1 << me) == 0
+    };
+    if settled {
+        cpu.quiet.store(true, Relaxed);
     }
-    ticking
-        && cpu.top.load(Relaxed) <= cpu.level.get()
-        && armed <= cpu.slice_end.load(Relaxed)
-        && machine.idle.load(Relaxed) & !(1 << me) == 0
+    settled
 }
 
 impl Cpu {

@@ -224,7 +224,9 @@ impl Node {
     pub fn arm(self: Pin<&mut Self>, deadline: u64, action: Action) {
         self.cancel();
         let me = platform::cpu_id();
-        let timers = &machine::get().cpus[me].timers;
+        let cpu = &machine::get().cpus[me];
+        cpu.disturb();
+        let timers = &cpu.timers;
         let mut heap = timers.heap.lock();
         // SAFETY: the node is pinned and its Drop takes it out of the heap, so it stays alive while it
         // is in there. It is unarmed and the caller has the only reference, so the links are ours.

@@ -13,7 +13,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 /// Fires the timers of this CPU that are due at `now` (ns). The kernel calls it in its main
-/// loop and when the timer interrupts. Callbacks run here, with no lock held.
+/// loop and when the timer interrupts; [`is_quiet`](crate::is_quiet) says no after it. Callbacks run here, with no lock held.
 ///
 /// ```
 /// # executor::hosted_platform!();
@@ -23,7 +23,9 @@ use core::task::{Context, Poll};
 /// ```
 #[inline]
 pub fn fire_timers(now: u64) {
-    let timers = &machine::get().cpus[platform::cpu_id()].timers;
+    let cpu = &machine::get().cpus[platform::cpu_id()];
+    cpu.disturb();
+    let timers = &cpu.timers;
     if timers.next() > now {
         return;
     }

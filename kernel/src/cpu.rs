@@ -129,6 +129,11 @@ pub fn service_interrupts() {
 /// On the way to user mode: has the timer set for whatever comes first. Returns whether the thread should give way.
 #[inline]
 pub fn prepare_user() -> bool {
+    !executor::is_quiet() && look_around()
+}
+
+/// What [`prepare_user`] does where something may have changed.
+fn look_around() -> bool {
     if executor::is_settled(ARMED.this().load(Ordering::Relaxed)) {
         return false;
     }

@@ -1,8 +1,9 @@
 //! execve(2), and how the first program starts.
 
 use crate::args::Args;
-use crate::run;
+use crate::run::{self, Birth};
 use crate::{abi, fault, table};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use arch::addr::VirtAddr;
 use base::{Errno, Error, Result};
@@ -128,17 +129,19 @@ async fn read_strings(current: &Current, vector: VirtAddr, left: &mut usize) -> 
     }
 }
 
+/// What the first process is to be.
+pub struct First {
+    /// The paths that are tried in turn.
+    programs: Vec<Vec<u8>>,
+    /// The kernel's command line, for its arguments and its environment.
+    line: CommandLine,
+}
+
 /// Starts the first process: /dev/console as its three descriptors, then the first of the programs that can be executed.
 pub fn start_first(current: Current, programs: Vec<Vec<u8>>, line: CommandLine) -> Task {
     kernel::proc::register("unknown_syscalls", show_unknown);
-    let thread = current.thread.clone();
-    let life = async move {
-        let mut current = current;
-        open_console(&current);
-        execute_first(&mut current, &programs, &line).await;
-        run::live(current).await;
-    };
-    executor::spawn(process::current::Installed::new(thread, life), SchedParams::default())
+    let first = Box::new(First { programs, line });
+    run::be_born(current, Birth::First(first), SchedParams::default())
 }
 
 /// /proc/pollux/unknown_syscalls: a number and how often it was called, on each line.
@@ -166,7 +169,10 @@ fn open_console(current: &Current) {
     }
 }
 
-async fn execute_first(current: &mut Current, programs: &[Vec<u8>], line: &CommandLine) {
+/// Makes `current` the first process.
+pub async fn execute_first(current: &mut Current, first: Box<First>) {
+    open_console(current);
+    let First { programs, line } = &*first;
     let mut last = (&b""[..], Errno::ENOENT);
     for program in programs {
         match try_first(current, program, line).await {

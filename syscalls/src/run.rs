@@ -1,9 +1,11 @@
 //! A thread's life between its birth and its end: into the program, out at a trap, answer, and in again.
 
 use crate::args::Args;
+use crate::execution::{self, First};
 use crate::table::{COUNT, Entry, TABLE};
 use crate::wait::Slow;
 use crate::{abi, fault, frame, wait};
+use alloc::boxed::Box;
 use arch::trap::{Exception, PageFault, Trap};
 use arch::user;
 use base::{Errno, Error, Restart, Result};
@@ -15,22 +17,32 @@ use process::signal::deliver::{self, Delivery};
 use process::signal::{Action, SaFlags, Siginfo, Signal, code, send, stop};
 use process::{Conditions, Current, exit};
 
+/// What comes before a thread's program.
+pub enum Birth {
+    /// Nothing: it is a clone.
+    Clone,
+    /// The first process has to find its program.
+    First(Box<First>),
+}
+
 /// Starts a thread.
 pub fn spawn(current: Current, params: SchedParams) -> Task {
+    be_born(current, Birth::Clone, params)
+}
+
+/// Starts a thread that is born as `birth` says.
+pub fn be_born(current: Current, birth: Birth, params: SchedParams) -> Task {
     let thread = current.thread.clone();
-    executor::spawn(Installed::new(thread, life(current)), params)
+    executor::spawn(Installed::new(thread, life(current, birth)), params)
 }
 
-async fn life(mut current: Current) {
-    show_child_its_id(&mut current).await;
-    // As `live`, but not through it: each future on the way to `run` costs on each poll.
-    let status = run(&mut current).await;
-    exit::prepare(&mut current).await;
-    exit::finish(current, status);
-}
-
-/// Runs the program until the thread dies, and lays it to rest.
-pub async fn live(mut current: Current) {
+/// The one future of all threads. `run` is awaited in one place only, so that the compiler makes one function of it and
+/// this: each future on the way to it would cost on each poll.
+async fn life(mut current: Current, birth: Birth) {
+    match birth {
+        Birth::Clone => show_child_its_id(&mut current).await,
+        Birth::First(first) => Box::pin(execution::execute_first(&mut current, first)).await,
+    }
     let status = run(&mut current).await;
     exit::prepare(&mut current).await;
     exit::finish(current, status);

@@ -1,11 +1,10 @@
 //! Scheduling: yield, affinity, nice values, policies (sched(7)).
 
 use crate::args::Args;
-use crate::creation::now;
 use crate::table::{Calls, fast, slow};
 use crate::wait::Slow;
 use alloc::sync::Arc;
-use base::{Capability, Errno, Result};
+use base::{Capability, Errno, Error, Result};
 use executor::{Class, RtPolicy};
 use linux_raw_sys::general as raw;
 use process::limits::Resource;
@@ -13,7 +12,7 @@ use process::{Conditions, Current, Thread, pid, tree};
 
 /// The family.
 pub const CALLS: Calls = &[
-    (raw::__NR_sched_yield, slow(now, Slow::SchedYield)),
+    (raw::__NR_sched_yield, slow(sched_yield, Slow::SchedYield)),
     (raw::__NR_sched_getaffinity, fast(getaffinity)),
     (raw::__NR_sched_setaffinity, fast(setaffinity)),
     (raw::__NR_getpriority, fast(getpriority)),
@@ -27,6 +26,11 @@ pub const CALLS: Calls = &[
     (raw::__NR_sched_rr_get_interval, fast(rr_interval)),
     (raw::__NR_getcpu, fast(getcpu)),
 ];
+
+/// sched_yield(2), the half that does not wait: with nobody else to run here there is nothing to do.
+fn sched_yield(_: &mut Current, _: &Args) -> Result<usize> {
+    if executor::is_alone() { Ok(0) } else { Err(Error::WouldBlock) }
+}
 
 fn thread(current: &Current, id: i32) -> Result<Arc<Thread>> {
     if id == 0 {

@@ -126,7 +126,7 @@ impl Current {
 
     /// Replaces the address space, which is active from now on. The old one is returned; it is still to be let go of.
     pub fn set_space(&mut self, space: Arc<Space>) -> Arc<Space> {
-        self.thread.view.lock().space = Some(space.clone());
+        drop(self.thread.set_space(Some(space.clone())));
         space.activate();
         core::mem::replace(&mut self.space, space)
     }

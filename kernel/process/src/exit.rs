@@ -56,8 +56,9 @@ pub fn finish(current: Current, status: i32) {
     let Current { thread, space, files, fs, vfork, actions, .. } = current;
     let process = thread.process.clone();
     {
+        drop(thread.set_space(None));
         let mut view = thread.view.lock();
-        let held = (view.space.take(), view.files.take(), view.fs.take());
+        let held = (view.files.take(), view.fs.take());
         drop(view);
         drop(held);
     }

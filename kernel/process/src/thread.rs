@@ -9,7 +9,7 @@ use crate::{Pid, futex, limits};
 use alloc::sync::Arc;
 use base::{Credentials, rank};
 use bitflags::bitflags;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use executor::spin::SpinLock;
 use executor::{SchedParams, Task, WaitQueue};
 use memory::Space;
@@ -71,6 +71,8 @@ pub struct Thread {
     tid: AtomicU32,
     conditions: AtomicU32,
     mask: AtomicU64,
+    /// [`Space::id`] of the address space in `view`, so that a switch need not lock that. 0 for none.
+    space_id: AtomicUsize,
     /// What sigtimedwait(2) waits for although it is blocked.
     pub(crate) waiting_for: AtomicU64,
     /// Signals sent to this thread alone.
@@ -92,11 +94,13 @@ pub struct Thread {
 impl Thread {
     /// A thread that no one knows yet and that does not run.
     pub(crate) fn new(process: Arc<Process>, mask: SignalSet, view: View) -> Arc<Thread> {
+        let space_id = AtomicUsize::new(view.space.as_ref().map_or(0, |space| space.id()));
         Arc::new(Thread {
             process,
             tid: AtomicU32::new(view.pid.number()),
             conditions: AtomicU32::new(0),
             mask: AtomicU64::new(mask.0),
+            space_id,
             waiting_for: AtomicU64::new(0),
             signals: SpinLock::new(rank::THREAD_SIGNALS, Pending::new()),
             signals_changed: WaitQueue::new(),
@@ -207,6 +211,12 @@ impl Thread {
     /// Makes this CPU see the thread's address space. Called whenever the thread's future is polled.
     #[inline]
     pub fn install(&self) {
+        if !memory::tlb::is_settled(self.space_id.load(Ordering::Relaxed)) {
+            self.switch_in();
+        }
+    }
+
+    fn switch_in(&self) {
         // What other CPUs have asked this one to forget goes first: activation may trust what is cached.
         if memory::tlb::pending() {
             memory::tlb::service();
@@ -215,6 +225,12 @@ impl Thread {
         if let Some(space) = &view.space {
             space.activate();
         }
+    }
+
+    /// Replaces the address space, or takes it away. Only the thread itself does this.
+    pub(crate) fn set_space(&self, space: Option<Arc<Space>>) -> Option<Arc<Space>> {
+        self.space_id.store(space.as_ref().map_or(0, |space| space.id()), Ordering::Relaxed);
+        core::mem::replace(&mut self.view.lock().space, space)
     }
 
     /// A limit of its process (getrlimit(2)): the soft value.

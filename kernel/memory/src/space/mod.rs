@@ -161,6 +161,12 @@ impl Space {
         self.root.activate();
     }
 
+    /// Tells the space from all others as long as it lives; for [`crate::tlb::is_settled`].
+    #[inline]
+    pub fn id(&self) -> usize {
+        alloc::sync::Arc::as_ptr(&self.root).addr()
+    }
+
     /// Frames that are mapped, for choosing whom to kill when memory is short.
     pub fn rss_pages(&self) -> usize {
         (self.anonymous.load(Relaxed) + self.file.load(Relaxed)).max(0) as usize

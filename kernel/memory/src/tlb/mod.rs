@@ -338,6 +338,14 @@ pub fn pending() -> bool {
     state().tlb.cpus.this().pending.load(Relaxed)
 }
 
+/// Whether the space that [`Space::id`](crate::Space::id) gave `id` for is active on the calling CPU and [`service`] has nothing to do:
+/// then activating it would change nothing. Two loads.
+#[inline]
+pub fn is_settled(id: usize) -> bool {
+    let cpu = state().tlb.cpus.this();
+    !cpu.pending.load(Relaxed) && cpu.current.load(Relaxed).addr() == id
+}
+
 /// Does what other CPUs ask of this one. To be called on an interrupt of another CPU, and whenever [`pending`]. A space
 /// that its last thread has left may be inactive afterwards.
 pub fn service() {
