@@ -2,8 +2,7 @@
 //!
 //! What is here is called by the kernel's main loop on each CPU and by wakers on any CPU.
 //! `queue` is behind a short spin lock that its own CPU takes uncontended; thieves only try it.
-//! `ready` and `top` repeat what is in the queue for those who only look, and change under
-//! its lock. `level` and `inbox` are the meeting points with wakers (see `idle` and `inbox`).
+//! `gauge` is the part of it for those who only look, and changes under its lock. `level` and `inbox` are the meeting points with wakers (see `idle` and `inbox`).
 //! The rest is written by its own CPU alone.
 
 use crate::MAX_CPUS;
@@ -14,12 +13,12 @@ use crate::inbox::{Inbox, Overflow};
 use crate::machine::{self, Machine};
 use crate::platform;
 use crate::ring::LateRing;
-use crate::runqueue::{Place, RunQueue};
+use crate::runqueue::{Gauge, Place, RunQueue};
 use crate::sched::{Entity, LEVEL_FAIR, LEVEL_NONE, LEVEL_RT};
-use crate::spin::{Rank, SpinGuard, SpinLock};
+use crate::spin::{Rank, SpinLock};
 use crate::timer::Timers;
 use async_task::ScheduleInfo;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
 
 /// After how long in user mode a task that its waker left in the wake slot is offered to idle CPUs.
 const SLOT_PATIENCE: u64 = 50_000;
@@ -38,8 +37,7 @@ impl Overflow<Ready> for Fifo {
 #[repr(align(4096))]
 pub(crate) struct Cpu {
     queue: SpinLock<RunQueue>,
-    ready: AtomicU32,
-    top: AtomicU32,
+    gauge: Gauge,
     /// When the running task's slice ends, in ns.
     slice_end: AtomicU64,
     /// Up to when run time has been charged, in ns.
@@ -62,8 +60,7 @@ impl Cpu {
     pub(crate) const fn new() -> Cpu {
         Cpu {
             queue: SpinLock::new(Rank::RUN_QUEUE, RunQueue::new()),
-            ready: AtomicU32::new(0),
-            top: AtomicU32::new(LEVEL_NONE),
+            gauge: Gauge::new(),
             slice_end: AtomicU64::new(0),
             charged: AtomicU64::new(0),
             stale: AtomicBool::new(true),
@@ -77,21 +74,11 @@ impl Cpu {
         }
     }
 
-    /// Repeats the queue's length and level for those who only look.
-    #[inline]
-    fn publish(&self, queue: &SpinGuard<'_, RunQueue>) {
-        self.ready.store(queue.len(), Relaxed);
-        self.top.store(queue.top(), Relaxed);
-    }
-
     /// Queues a task; how many wait now.
     #[inline]
     fn push(&self, task: Ready, place: Place) -> u32 {
         self.disturb();
-        let mut queue = self.queue.lock();
-        queue.push(task, place);
-        self.publish(&queue);
-        queue.len()
+        self.queue.lock().push(&self.gauge, task, place)
     }
 
     /// Has the next [`is_quiet`] say no. On its own CPU.
@@ -165,12 +152,7 @@ pub fn run_next() -> Step {
         if cpu.inbox.pending() {
             cpu.drain(machine, me);
         }
-        let picked = {
-            let mut queue = cpu.queue.lock();
-            let picked = queue.pop();
-            cpu.publish(&queue);
-            picked
-        };
+        let picked = cpu.queue.lock().pop(&cpu.gauge);
         let Some((task, from_slot)) = picked.or_else(|| steal(machine, me).map(|task| (task, false))) else {
             cpu.stale.store(true, Relaxed);
             return Step::Idle;
@@ -211,13 +193,13 @@ impl Cpu {
 #[inline]
 pub fn has_work() -> bool {
     let (_, _, cpu) = this();
-    cpu.ready.load(Relaxed) > 0 || cpu.inbox.pending()
+    cpu.gauge.len() > 0 || cpu.inbox.pending()
 }
 
 /// How many tasks run or wait for a CPU, on all CPUs: a snapshot, for load averages.
 pub fn runnable() -> usize {
     let cpus = &machine::get().cpus[..platform::cpu_count()];
-    cpus.iter().map(|cpu| cpu.ready.load(Relaxed) as usize + usize::from(cpu.current.is_some())).sum()
+    cpus.iter().map(|cpu| cpu.gauge.len() as usize + usize::from(cpu.current.is_some())).sum()
 }
 
 /// Whether the running task should [`preempt`](crate::preempt) itself: something of a higher class waits, or
@@ -228,7 +210,7 @@ pub fn need_resched() -> bool {
     if cpu.inbox.pending() {
         cpu.drain(machine, me);
     }
-    cpu.ready.load(Relaxed) > 0 && cpu.outranked(machine, me)
+    cpu.gauge.len() > 0 && cpu.outranked(machine, me)
 }
 
 /// Whether the running task is the only one of this CPU that can run: a yield would come back to it at once.
@@ -244,7 +226,7 @@ pub fn need_resched() -> bool {
 #[inline]
 pub fn is_alone() -> bool {
     let (_, _, cpu) = this();
-    cpu.ready.load(Relaxed) == 0 && !cpu.inbox.pending()
+    cpu.gauge.len() == 0 && !cpu.inbox.pending()
 }
 
 /// Whether [`is_settled`] has said yes and would say so again, but for CPUs that have become idle since: those look
@@ -275,11 +257,11 @@ pub fn is_settled(armed: u64) -> bool {
         return false;
     }
     let ticking = cpu.ticking.load(Relaxed);
-    let settled = if cpu.ready.load(Relaxed) == 0 {
+    let settled = if cpu.gauge.len() == 0 {
         !ticking
     } else {
         ticking
-            && cpu.top.load(Relaxed) <= cpu.level.get()
+            && cpu.gauge.top() <= cpu.level.get()
             && armed <= cpu.slice_end.load(Relaxed)
             && machine.idle.load(Relaxed) & !(1 << me) == 0
     };
@@ -291,17 +273,14 @@ pub fn is_settled(armed: u64) -> bool {
 
 impl Cpu {
     fn outranked(&self, machine: &Machine, me: usize) -> bool {
-        let (top, level) = (self.top.load(Relaxed), self.level.get());
+        let (top, level) = (self.gauge.top(), self.level.get());
         if top > level {
             return true;
         }
         let now = platform::now();
         if now >= self.offer_at.load(Relaxed) {
             self.offer_at.store(NEVER, Relaxed);
-            let mut queue = self.queue.lock();
-            queue.flush_slot();
-            self.publish(&queue);
-            drop(queue);
+            self.queue.lock().flush_slot(&self.gauge);
             offer(machine, me, u64::MAX);
         }
         if now < self.slice_end.load(Relaxed) {
@@ -359,7 +338,8 @@ pub fn next_deadline() -> Option<u64> {
 pub fn account() {
     let (_, _, cpu) = this();
     let now = platform::now();
-    let spent = now.saturating_sub(cpu.charged.load(Relaxed));
+    // A CPU's own clock does not go back.
+    let spent = now.wrapping_sub(cpu.charged.load(Relaxed));
     cpu.charged.store(now, Relaxed);
     cpu.current.with(|entity| {
         // Only the CPU that runs the task writes this.
@@ -509,12 +489,11 @@ fn steal(machine: &Machine, me: usize) -> Option<Ready> {
     let cpus = platform::cpu_count();
     for step in 1..cpus {
         let victim = &machine.cpus[(me + step) % cpus];
-        if victim.ready.load(Relaxed) == 0 {
+        if victim.gauge.len() == 0 {
             continue;
         }
         let Some(mut queue) = victim.queue.try_lock() else { continue };
-        let task = queue.steal(me);
-        victim.publish(&queue);
+        let task = queue.steal(&victim.gauge, me);
         if task.is_some() {
             return task;
         }

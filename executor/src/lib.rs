@@ -78,7 +78,7 @@ pub use lock::{Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
 pub use platform::Platform;
 #[doc(hidden)]
 pub use platform::hooks as __hooks;
-pub use wait::{ALL, Observer, ObserverId, Wait, WaitQueue};
+pub use wait::{ALL, Arrival, Awaited, Observer, ObserverId, Wait, WaitQueue};
 pub use yields::{YieldNow, yield_now};
 
 #[cfg(not(loom))]

@@ -258,6 +258,31 @@ impl Lists {
         more
     }
 
+    /// Takes the first exclusive waiter as the one to act if `mask` meets it and there are no shared waiters: the common case, for
+    /// which a batch is too much.
+    #[inline]
+    pub fn take_only(&mut self, mask: u32) -> Option<Waker> {
+        let node = self.lists[Which::Exclusive as usize].first;
+        if node.is_null() || !self.lists[Which::Shared as usize].first.is_null() {
+            return None;
+        }
+        // SAFETY: the node is on a list of these, so it is alive, and the lock is held. Setting the state
+        // is the last touch.
+        unsafe {
+            if inner(node).interest & mask == 0 || inner(node).waker.is_none() {
+                return None;
+            }
+            self.cut(node);
+            self.len -= 1;
+            let links = inner(node);
+            links.mask = mask;
+            links.given = true;
+            let waker = links.waker.take();
+            (*node).set_state(State::Given);
+            waker
+        }
+    }
+
     /// Moves picked waiters to the batch. True if there are more.
     pub fn take_picked(&mut self, batch: &mut Batch) -> bool {
         while !batch.is_full() {

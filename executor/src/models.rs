@@ -216,6 +216,31 @@ mod loom_models {
         });
     }
 
+    /// Two arrivals wait, of which one is dropped after a second poll, while one item is announced: the other is told or has seen
+    /// it, unless the one has.
+    #[test]
+    fn an_arrival_is_neither_lost_nor_kept() {
+        bounded(3, || {
+            let shared = Arc::new((WaitQueue::new(), AtomicUsize::new(0)));
+            let other = shared.clone();
+            let (queue, items) = &*shared;
+            let (_, first_waker) = flag();
+            let (woken, second_waker) = flag();
+            let mut first = Box::pin(queue.arrival(1, || items.load(SeqCst) > 0));
+            let mut second = pin!(queue.arrival(1, || items.load(SeqCst) > 0));
+            assert!(poll(first.as_mut(), &first_waker).is_pending());
+            let notifier = thread::spawn(move || {
+                other.1.fetch_add(1, SeqCst);
+                other.0.notify_one(1);
+            });
+            let second_seen = poll(second.as_mut(), &second_waker).is_ready();
+            let first_told = poll(first.as_mut(), &first_waker).is_ready();
+            drop(first);
+            notifier.join().unwrap();
+            assert!(second_seen || first_told || woken.0.load(SeqCst), "the item is left and nobody knows");
+        });
+    }
+
     /// A lock is given back while one waiter is cancelled and another waits: it is not stuck.
     #[test]
     fn mutex_is_handed_on_when_a_waiter_is_cancelled() {

@@ -7,6 +7,7 @@
 use crate::calendar::Calendar;
 use crate::fifo::{Fifo, Ready};
 use crate::sched::{Entity, LEVEL_FAIR, LEVEL_IDLE, LEVEL_NONE, LEVEL_RT, Packed};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// How often the wake slot goes before the queue's head.
 pub(crate) const SLOT_BOUND: u32 = 4;
@@ -23,70 +24,76 @@ pub(crate) enum Place {
     Head,
 }
 
+/// What of a run queue anyone may look at without its lock. Written with it held.
+pub(crate) struct Gauge {
+    /// How many tasks wait.
+    len: AtomicU32,
+    /// How many of them are of the idle class.
+    idle: AtomicU32,
+    /// The highest priority among the real-time ones; 0, which is none, where there are none.
+    rt_top: AtomicU32,
+}
+
+impl Gauge {
+    pub const fn new() -> Gauge {
+        Gauge { len: AtomicU32::new(0), idle: AtomicU32::new(0), rt_top: AtomicU32::new(0) }
+    }
+
+    /// How many tasks wait.
+    #[inline]
+    pub fn len(&self) -> u32 {
+        self.len.load(Relaxed)
+    }
+
+    /// The level of what goes next.
+    #[inline]
+    pub fn top(&self) -> u32 {
+        let rt_top = self.rt_top.load(Relaxed);
+        if rt_top != 0 {
+            LEVEL_RT + rt_top
+        } else if self.len() > self.idle.load(Relaxed) {
+            LEVEL_FAIR
+        } else if self.len() > 0 {
+            LEVEL_IDLE
+        } else {
+            LEVEL_NONE
+        }
+    }
+}
+
 pub(crate) struct RunQueue {
     slot: Option<Ready>,
     slot_uses: u32,
-    len: u32,
-    /// How many of `len` are of the idle class.
-    idle: u32,
     rt_filled: u128,
-    /// The highest priority in `rt_filled`; 0, which is none, where that is empty.
-    rt_top: u32,
     rt: [Fifo; PRIOS],
     fair: Calendar,
 }
 
 impl RunQueue {
     pub const fn new() -> RunQueue {
-        RunQueue {
-            slot: None,
-            slot_uses: 0,
-            len: 0,
-            idle: 0,
-            rt_filled: 0,
-            rt_top: 0,
-            rt: [const { Fifo::new() }; PRIOS],
-            fair: Calendar::new(),
-        }
+        RunQueue { slot: None, slot_uses: 0, rt_filled: 0, rt: [const { Fifo::new() }; PRIOS], fair: Calendar::new() }
     }
 
-    /// How many tasks wait.
+    /// Queues a task; how many wait now.
     #[inline]
-    pub fn len(&self) -> u32 {
-        self.len
-    }
-
-    /// The level of what goes next.
-    #[inline]
-    pub fn top(&self) -> u32 {
-        if self.rt_top != 0 {
-            LEVEL_RT + self.rt_top
-        } else if self.len > self.idle {
-            LEVEL_FAIR
-        } else if self.len > 0 {
-            LEVEL_IDLE
-        } else {
-            LEVEL_NONE
-        }
-    }
-
-    #[inline]
-    pub fn push(&mut self, task: Ready, place: Place) {
+    pub fn push(&mut self, gauge: &Gauge, task: Ready, place: Place) -> u32 {
         let class = task.metadata().class();
-        self.len += 1;
+        let len = gauge.len() + 1;
+        gauge.len.store(len, Relaxed);
         if place == Place::Slot && class.is_plain() && self.slot.is_none() {
             self.slot = Some(task);
         } else {
-            self.enqueue(task, class, place);
+            self.enqueue(gauge, task, class, place);
         }
+        len
     }
 
     #[inline]
-    fn enqueue(&mut self, task: Ready, class: Packed, place: Place) {
+    fn enqueue(&mut self, gauge: &Gauge, task: Ready, class: Packed, place: Place) {
         if class.is_real_time() {
             let prio = class.prio();
             self.rt_filled |= 1 << prio;
-            self.rt_top = self.rt_top.max(prio as u32);
+            gauge.rt_top.store(gauge.rt_top.load(Relaxed).max(prio as u32), Relaxed);
             match place {
                 Place::Head => self.rt[prio].push_front(task),
                 Place::Tail | Place::Slot => self.rt[prio].push_back(task),
@@ -96,7 +103,7 @@ impl RunQueue {
         // The class may change while the task waits; the link remembers nothing, so the count is
         // of what the task was. `counted_idle` is its own record.
         if class.is_idle() {
-            self.idle += 1;
+            gauge.idle.store(gauge.idle.load(Relaxed) + 1, Relaxed);
             task.metadata().set_counted_idle(true);
         }
         match place {
@@ -107,13 +114,15 @@ impl RunQueue {
 
     /// The next task, and whether it was in the wake slot.
     #[inline]
-    pub fn pop(&mut self) -> Option<(Ready, bool)> {
-        if self.len == 0 {
+    pub fn pop(&mut self, gauge: &Gauge) -> Option<(Ready, bool)> {
+        let len = gauge.len();
+        if len == 0 {
             return None;
         }
-        self.len -= 1;
-        if self.rt_top != 0 {
-            return self.pop_rt(self.rt_top as usize).map(|task| (task, false));
+        gauge.len.store(len - 1, Relaxed);
+        let rt_top = gauge.rt_top.load(Relaxed);
+        if rt_top != 0 {
+            return self.pop_rt(gauge, rt_top as usize).map(|task| (task, false));
         }
         if self.slot.is_some() && self.slot_uses < SLOT_BOUND {
             self.slot_uses += 1;
@@ -122,59 +131,60 @@ impl RunQueue {
         self.slot_uses = 0;
         match self.fair.pop() {
             Some(task) => {
-                self.forget(&task);
+                forget(gauge, &task);
                 Some((task, false))
             }
             None => self.slot.take().map(|task| (task, true)),
         }
     }
 
-    fn pop_rt(&mut self, prio: usize) -> Option<Ready> {
+    fn pop_rt(&mut self, gauge: &Gauge, prio: usize) -> Option<Ready> {
         let task = self.rt[prio].pop_front();
-        self.tidy(prio);
+        self.tidy(gauge, prio);
         task
     }
 
     /// After a real-time task was taken out.
-    fn tidy(&mut self, prio: usize) {
+    fn tidy(&mut self, gauge: &Gauge, prio: usize) {
         if self.rt[prio].is_empty() {
             self.rt_filled &= !(1 << prio);
-            self.rt_top = 127u32.saturating_sub(self.rt_filled.leading_zeros());
-        }
-    }
-
-    #[inline]
-    fn forget(&mut self, task: &Ready) {
-        if task.metadata().counted_idle() {
-            task.metadata().set_counted_idle(false);
-            self.idle -= 1;
+            gauge.rt_top.store(127u32.saturating_sub(self.rt_filled.leading_zeros()), Relaxed);
         }
     }
 
     /// Moves the task in the wake slot to the queue, where others can steal it.
-    pub fn flush_slot(&mut self) {
+    pub fn flush_slot(&mut self, gauge: &Gauge) {
         if let Some(task) = self.slot.take() {
             let class = task.metadata().class();
-            self.enqueue(task, class, Place::Tail);
+            self.enqueue(gauge, task, class, Place::Tail);
         }
     }
 
     /// Takes out a task that `cpu` may run. The wake slot stays with its owner.
-    pub fn steal(&mut self, cpu: usize) -> Option<Ready> {
+    pub fn steal(&mut self, gauge: &Gauge, cpu: usize) -> Option<Ready> {
         let wanted = |entity: &Entity| entity.allows(cpu);
         let mut prios = self.rt_filled;
         while prios != 0 {
             let prio = 127 - prios.leading_zeros() as usize;
             if let Some(task) = self.rt[prio].take_first(&mut 16, wanted) {
-                self.tidy(prio);
-                self.len -= 1;
+                self.tidy(gauge, prio);
+                gauge.len.store(gauge.len() - 1, Relaxed);
                 return Some(task);
             }
             prios &= !(1 << prio);
         }
         let task = self.fair.take(wanted)?;
-        self.forget(&task);
-        self.len -= 1;
+        forget(gauge, &task);
+        gauge.len.store(gauge.len() - 1, Relaxed);
         Some(task)
+    }
+}
+
+/// After a fair task was taken out.
+#[inline]
+fn forget(gauge: &Gauge, task: &Ready) {
+    if task.metadata().counted_idle() {
+        task.metadata().set_counted_idle(false);
+        gauge.idle.store(gauge.idle.load(Relaxed) - 1, Relaxed);
     }
 }

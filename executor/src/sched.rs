@@ -115,18 +115,19 @@ impl Packed {
     }
     #[inline]
     pub fn level(self) -> u32 {
-        if self.is_real_time() {
-            LEVEL_RT + self.prio() as u32
-        } else if self.is_idle() {
-            LEVEL_IDLE
-        } else {
+        // Fair and batch tasks first: all others have a higher bit.
+        if self.0 < IDLE {
             LEVEL_FAIR
+        } else if self.is_real_time() {
+            LEVEL_RT + self.prio() as u32
+        } else {
+            LEVEL_IDLE
         }
     }
     /// How many buckets of virtual time after now its next turn is.
     #[inline]
     pub fn offset(self) -> u64 {
-        u64::from(SHARES.0[self.nice_index().min(39)])
+        u64::from(SHARES.0[self.nice_index()])
     }
     /// How long it may run before others have their turn, in ns.
     #[inline]
@@ -134,7 +135,7 @@ impl Packed {
         if self.is_real_time() {
             return if self.0 & ROUND_ROBIN != 0 { RT_SLICE } else { u64::MAX };
         }
-        SHARES.1[self.nice_index().min(39)]
+        SHARES.1[self.nice_index()]
     }
     pub fn unpack(self) -> Class {
         let nice = (self.nice_index() as i8) - 20;
@@ -165,13 +166,16 @@ const UNIT: u64 = 16;
 /// The calendar's size: offsets stay below it.
 pub(crate) const BUCKETS: usize = 256;
 
+/// What six bits can say; the forty nice values come first.
+const NICE_INDICES: usize = 64;
+
 /// For each nice value the offset of its turns and the length of its slice.
 ///
 /// A share is slice over offset. The offset is 1.25^nice units, rounded and held to the calendar's
 /// size; the slice makes up for what rounding and the bounds took away, so that the share is exact.
-const SHARES: ([u16; 40], [u64; 40]) = {
-    let mut offsets = [0u16; 40];
-    let mut slices = [0u64; 40];
+const SHARES: ([u16; NICE_INDICES], [u64; NICE_INDICES]) = {
+    let mut offsets = [0u16; NICE_INDICES];
+    let mut slices = [0u64; NICE_INDICES];
     let mut i = 0;
     while i < 40 {
         // 1.25^nice units in 1/65536 of a bucket

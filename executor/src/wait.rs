@@ -10,7 +10,7 @@
 #![allow(unsafe_code)] // A pin projection.
 
 use crate::list::{Batch, Lists, Node, State, Which};
-use crate::spin::{Rank, SpinLock};
+use crate::spin::{Rank, SpinGuard, SpinLock};
 use crate::sync::atomic::{AtomicU32, Ordering, fence};
 use alloc::collections::TryReserveError;
 use alloc::sync::Arc;
@@ -102,6 +102,26 @@ impl WaitQueue {
         Wait { queue: self, interest, which: Which::Exclusive, failed: false, condition, node: Node::new() }
     }
 
+    /// Waits for a notification that meets `interest`, as an exclusive waiter: whoever is woken acts on it by itself, and if it
+    /// turns out that it does not, passes it on with [`notify_one`](Self::notify_one). `look` is called once, after
+    /// registering: if it says that what is waited for has come already, the wait is over.
+    ///
+    /// ```
+    /// # executor::hosted_platform!();
+    /// # fn main() {
+    /// use executor::{Arrival, WaitQueue};
+    /// static QUEUE: WaitQueue = WaitQueue::new();
+    /// let task = executor::spawn(async { assert_eq!(QUEUE.arrival(1, || false).await, Arrival::Told) }, Default::default());
+    /// executor::run_next();
+    /// QUEUE.notify_one(1);
+    /// executor::run_next();
+    /// assert!(task.is_finished());
+    /// # }
+    /// ```
+    pub fn arrival<L: FnMut() -> bool>(&self, interest: u32, look: L) -> Awaited<'_, L> {
+        Awaited { queue: self, interest, look, node: Node::new() }
+    }
+
     /// Wakes one exclusive waiter, and all others, that `mask` meets. How many were woken.
     #[inline]
     pub fn notify_one(&self, mask: u32) -> usize {
@@ -128,9 +148,22 @@ impl WaitQueue {
     }
 
     fn wake(&self, mask: u32, shared: usize, exclusive: usize) -> usize {
+        let mut waiters = self.waiters.lock();
+        if exclusive == 1
+            && let Some(waker) = waiters.take_only(mask)
+        {
+            self.population.store(waiters.len(), Ordering::Relaxed);
+            drop(waiters);
+            waker.wake();
+            return 1;
+        }
+        self.wake_some(waiters, mask, shared, exclusive)
+    }
+
+    #[inline(never)]
+    fn wake_some(&self, mut waiters: SpinGuard<'_, Lists>, mask: u32, shared: usize, exclusive: usize) -> usize {
         let (mut shared_left, mut exclusive_left) = (shared, exclusive);
         let mut batch = Batch::new();
-        let mut waiters = self.waiters.lock();
         let mut more = waiters.pick(Which::Shared, mask, &mut shared_left, false, &mut batch);
         // Told with all others, an exclusive waiter has nothing to pass on.
         let given = exclusive != usize::MAX;
@@ -361,6 +394,72 @@ impl<F> Drop for Wait<'_, F> {
     fn drop(&mut self) {
         // SAFETY: the future is being dropped and is not moved any more; if it was never pinned its node
         // was never linked.
+        let node = unsafe { Pin::new_unchecked(&mut self.node) };
+        if let Some(mask) = self.queue.forget(node) {
+            self.queue.wake(mask, 0, 1);
+        }
+    }
+}
+
+/// How a [`WaitQueue::arrival`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// A notification came.
+    Told,
+    /// The look found that there was nothing to wait for.
+    Seen,
+}
+
+/// The future of [`WaitQueue::arrival`].
+#[must_use = "does nothing unless awaited"]
+pub struct Awaited<'a, L> {
+    queue: &'a WaitQueue,
+    interest: u32,
+    look: L,
+    node: Node,
+}
+
+impl<L: FnMut() -> bool> Future for Awaited<'_, L> {
+    type Output = Arrival;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Arrival> {
+        // SAFETY: of the fields only `node` is pinned, and nothing moves it.
+        let (queue, interest, look, mut node) = unsafe {
+            let this = self.get_unchecked_mut();
+            (this.queue, this.interest, &mut this.look, Pin::new_unchecked(&mut this.node))
+        };
+        if let State::Given | State::Told = node.state() {
+            node.reset();
+            return Poll::Ready(Arrival::Told);
+        }
+        let mut waiters = queue.waiters.lock();
+        let first = match node.state() {
+            State::Free => true,
+            State::Linked => false,
+            // Between the two looks.
+            State::Given | State::Told => {
+                drop(waiters);
+                node.reset();
+                return Poll::Ready(Arrival::Told);
+            }
+        };
+        let old = waiters.enlist(node.as_mut(), Which::Exclusive, interest, cx.waker());
+        queue.population.store(waiters.len(), Ordering::Relaxed);
+        drop(waiters);
+        drop(old);
+        fence(Ordering::SeqCst);
+        if first && look() {
+            queue.forget(node);
+            return Poll::Ready(Arrival::Seen);
+        }
+        Poll::Pending
+    }
+}
+
+impl<L> Drop for Awaited<'_, L> {
+    fn drop(&mut self) {
+        // SAFETY: as in `Wait::drop`.
         let node = unsafe { Pin::new_unchecked(&mut self.node) };
         if let Some(mask) = self.queue.forget(node) {
             self.queue.wake(mask, 0, 1);

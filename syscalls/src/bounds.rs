@@ -68,6 +68,11 @@ impl Bounds {
         self.limit == Some(0) && self.mask.is_none()
     }
 
+    /// Whether they bound nothing.
+    pub fn is_plain(&self) -> bool {
+        self.limit.is_none() && self.mask.is_none()
+    }
+
     /// The end on the monotonic clock.
     pub fn deadline(&self) -> Option<u64> {
         self.limit.map(|limit| monotonic().saturating_add(limit))

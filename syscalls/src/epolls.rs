@@ -4,10 +4,11 @@ use crate::args::Args;
 use crate::bounds::{Bounds, Unit, bounded};
 use crate::fault;
 use crate::files::install_new;
+use crate::park::Target;
 use crate::paths::{check_flags, file};
 use crate::table::{Calls, fast, slow};
 use crate::wait::Slow;
-use base::{Errno, Error, Events, Result};
+use base::{Errno, Error, Events, Restart, Result};
 use linux_raw_sys::general as raw;
 use memory::user::UserPtr;
 use process::Current;
@@ -132,10 +133,14 @@ fn room(args: &Args) -> Result<usize> {
 #[inline]
 fn start(current: &mut Current, args: &Args, bounds: Bounds) -> Result<usize> {
     let max = room(args)?;
-    let description = file(current, args, 0)?;
-    match collect(current, &description, args, max)? {
-        0 if !bounds.is_over() => Err(Error::WouldBlock),
-        n => Ok(n),
+    let description = Target::of(current, args)?;
+    match collect(current, &description, args, max) {
+        Ok(0) if bounds.is_plain() => {
+            // A handler ends the call whatever its flags say (signal(7)).
+            Err(description.unready(current, Error::WouldBlock, Events::IN, Restart::IfUnhandled))
+        }
+        Ok(0) if !bounds.is_over() => Err(Error::WouldBlock),
+        other => other.map_err(|error| description.unready(current, error, Events::IN, Restart::IfUnhandled)),
     }
 }
 

@@ -2,12 +2,13 @@
 
 use crate::args::Args;
 use crate::fault;
+use crate::park::Target;
 use crate::paths::{check_flags, file};
 use crate::table::{Calls, slow};
 use crate::transfer::{Transfer, partial, read_now, read_on, write_now, write_on};
 use crate::wait::Slow;
 use alloc::sync::Arc;
-use base::{Errno, Error, Result};
+use base::{Errno, Error, Events, Restart, Result};
 use linux_raw_sys::general as raw;
 use memory::user::{IoVecs, UserPtr};
 use process::Current;
@@ -49,8 +50,9 @@ pub enum Spot {
 
 /// read(2).
 pub fn read(current: &mut Current, args: &Args) -> Result<usize> {
-    let file = file(current, args, 0)?;
-    read_now(current, &Transfer::one(&file, args))
+    let file = Target::of(current, args)?;
+    let result = read_now(current, &Transfer::one(&file, args));
+    result.map_err(|error| file.unready(current, error, Events::READABLE, Restart::IfAsked))
 }
 
 /// write(2).
@@ -70,7 +72,10 @@ fn pwrite(current: &mut Current, args: &Args) -> Result<usize> {
 }
 
 fn readv(current: &mut Current, args: &Args) -> Result<usize> {
-    vectored(current, args, Way::Read, Spot::Position)
+    let file = Target::of(current, args)?;
+    let result = IoVecs::read(UserPtr::new(args.addr(1)), args.size(2))
+        .and_then(|vecs| read_now(current, &Transfer::many(&file, &vecs)));
+    result.map_err(|error| file.unready(current, error, Events::READABLE, Restart::IfAsked))
 }
 
 fn writev(current: &mut Current, args: &Args) -> Result<usize> {

@@ -31,6 +31,7 @@ mod mapping;
 mod mounts;
 mod names;
 mod ownership;
+mod park;
 mod paths;
 mod polling;
 pub mod run;

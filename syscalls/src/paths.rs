@@ -26,7 +26,14 @@ pub fn file(current: &Current, args: &Args, i: usize) -> Result<Arc<Description>
 /// As [`file`](fn@file), for calls that do more than name a place: EBADF for a descriptor with O_PATH, too.
 pub fn opened(current: &Current, args: &Args, i: usize) -> Result<Arc<Description>> {
     let file = file(current, args, i)?;
-    if file.flags().contains(OpenFlags::PATH) { Err(Errno::EBADF.into()) } else { Ok(file) }
+    check_opened(&file)?;
+    Ok(file)
+}
+
+/// EBADF for a descriptor with O_PATH.
+#[inline]
+pub fn check_opened(file: &Description) -> Result<()> {
+    if file.flags().contains(OpenFlags::PATH) { Err(Errno::EBADF.into()) } else { Ok(()) }
 }
 
 /// Who calls `file`.

@@ -4,12 +4,12 @@ use crate::args::Args;
 use crate::execution::{self, First};
 use crate::table::{COUNT, Entry, TABLE};
 use crate::wait::Slow;
-use crate::{abi, fault, frame, wait};
+use crate::{abi, fault, frame, park, wait};
 use alloc::boxed::Box;
 use arch::trap::{Exception, PageFault, Trap};
 use arch::user;
 use base::{Errno, Error, Restart, Result};
-use executor::{SchedParams, Task};
+use executor::{Arrival, SchedParams, Task};
 use memory::FaultError;
 use memory::user::UserPtr;
 use process::current::Installed;
@@ -36,14 +36,72 @@ pub fn be_born(current: Current, birth: Birth, params: SchedParams) -> Task {
     executor::spawn(Installed::new(thread, life(current, birth)), params)
 }
 
-/// The one future of all threads. `run` is awaited in one place only, so that the compiler makes one function of it and
-/// this: each future on the way to it would cost on each poll.
+/// The one future of all threads: runs the program until the thread has to die. What a thread does on each of its
+/// turns is in this function and not in one that it awaits, for each future on the way down costs on each poll.
 async fn life(mut current: Current, birth: Birth) {
     match birth {
         Birth::Clone => show_child_its_id(&mut current).await,
         Birth::First(first) => Box::pin(execution::execute_first(&mut current, first)).await,
     }
-    let status = run(&mut current).await;
+    let status = loop {
+        if !current.thread.is_undisturbed()
+            && let Some(status) = attend(&mut current, None).await
+        {
+            break status;
+        }
+        while kernel::cpu::prepare_user() {
+            current.thread.times.count_involuntary_switch();
+            executor::preempt().await;
+        }
+        match user::enter(&mut current.cx, &mut current.fpu) {
+            Trap::Syscall => {
+                // The common case, a call that neither waits nor faults, touches nothing of the state that waiting needs.
+                let mut result = try_call(&mut current);
+                if let Err(Error::WouldBlock) = result {
+                    if entry(&current).slow == Slow::SchedYield {
+                        current.thread.times.count_voluntary_switch();
+                        executor::yield_now().await;
+                        result = Ok(0);
+                    }
+                    while let Err(Error::WouldBlock) = result
+                        && let Some(parked) = current.parked.take()
+                    {
+                        result = match park::ready(&current, &parked).await {
+                            Ok(arrival) => {
+                                current.parked = Some(parked);
+                                let result = try_call(&mut current);
+                                if arrival == Arrival::Seen {
+                                    // If it sees otherwise the other half goes on, which waits by the same eyes.
+                                    current.parked = None;
+                                }
+                                result
+                            }
+                            Err(error) => Err(error),
+                        };
+                    }
+                }
+                if let Err(reason @ (Error::WouldBlock | Error::Fault(_))) = result {
+                    result = call(&mut current, reason).await;
+                }
+                match result {
+                    Ok(value) => current.cx.set_syscall_result(value),
+                    Err(Error::Errno(errno)) => current.cx.set_syscall_result(errno.to_result()),
+                    Err(Error::Interrupted(restart)) => {
+                        let interrupted = Some((restart, current.cx.syscall_number()));
+                        if let Some(status) = attend(&mut current, interrupted).await {
+                            break status;
+                        }
+                    }
+                    // Both were dealt with above; what is left of them is a plain failure.
+                    Err(Error::Fault(_)) => current.cx.set_syscall_result(Errno::EFAULT.to_result()),
+                    Err(Error::WouldBlock) => current.cx.set_syscall_result(Errno::EAGAIN.to_result()),
+                }
+            }
+            Trap::PageFault(page) => page_fault(&mut current, page).await,
+            Trap::Exception(exception) => raise(&mut current, exception),
+            Trap::Interrupt => kernel::cpu::service_interrupts(),
+        }
+    };
     exit::prepare(&mut current).await;
     exit::finish(current, status);
 }
@@ -57,49 +115,6 @@ async fn show_child_its_id(current: &mut Current) {
     while let Err(page) = UserPtr::<u32>::new(addr).write(&current.thread.id()) {
         if fault::resolve(current, page).await.is_err() {
             return;
-        }
-    }
-}
-
-/// Runs the program until the thread has to die; returns its wait status.
-async fn run(current: &mut Current) -> i32 {
-    // What an interrupted call wants to become of it, until the signals have been looked at.
-    let mut interrupted = None;
-    loop {
-        if (!current.thread.is_undisturbed() || interrupted.is_some())
-            && let Some(status) = attend(current, interrupted.take()).await
-        {
-            return status;
-        }
-        while kernel::cpu::prepare_user() {
-            current.thread.times.count_involuntary_switch();
-            executor::preempt().await;
-        }
-        match user::enter(&mut current.cx, &mut current.fpu) {
-            Trap::Syscall => {
-                // The common case, a call that neither waits nor faults, touches nothing of the state that waiting needs.
-                let mut result = try_call(current);
-                if let Err(Error::WouldBlock) = result
-                    && entry(current).slow == Slow::SchedYield
-                {
-                    current.thread.times.count_voluntary_switch();
-                    executor::yield_now().await;
-                    result = Ok(0);
-                } else if let Err(reason @ (Error::WouldBlock | Error::Fault(_))) = result {
-                    result = call(current, reason).await;
-                }
-                match result {
-                    Ok(value) => current.cx.set_syscall_result(value),
-                    Err(Error::Errno(errno)) => current.cx.set_syscall_result(errno.to_result()),
-                    Err(Error::Interrupted(restart)) => interrupted = Some((restart, current.cx.syscall_number())),
-                    // Both were dealt with above; what is left of them is a plain failure.
-                    Err(Error::Fault(_)) => current.cx.set_syscall_result(Errno::EFAULT.to_result()),
-                    Err(Error::WouldBlock) => current.cx.set_syscall_result(Errno::EAGAIN.to_result()),
-                }
-            }
-            Trap::PageFault(page) => page_fault(current, page).await,
-            Trap::Exception(exception) => raise(current, exception),
-            Trap::Interrupt => kernel::cpu::service_interrupts(),
         }
     }
 }
@@ -122,6 +137,7 @@ async fn call(current: &mut Current, mut reason: Error) -> Result<usize> {
     loop {
         match reason {
             Error::WouldBlock => {
+                current.parked = None;
                 let args = Args(current.cx.syscall_args());
                 return wait::finish(current, entry(current).slow, &args).await;
             }

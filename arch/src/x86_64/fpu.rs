@@ -39,6 +39,8 @@ const ORPHAN: u8 = 2;
 
 /// Stands for the state of a thread that runs without one, for want of memory.
 const HOMELESS: *mut State = core::ptr::without_provenance_mut(1);
+/// What [`store_directly`] and the short way of `install` need.
+const DIRECT: Features = Features::FSGSBASE.union(Features::XSAVE).union(Features::XSAVEOPT).union(Features::XGETBV1);
 /// A token that is never given out, and not the 0 of a state that was never loaded.
 pub const NOBODY: u64 = u64::MAX;
 
@@ -50,6 +52,12 @@ impl State {
             state.write(State { area, gs_base, shared: AtomicU8::new(ALONE) });
             Ok(state)
         }
+    }
+
+    /// What XRSTOR takes.
+    #[inline]
+    fn image(&self) -> *const u8 {
+        self.area.as_ref().map_or((&raw const INITIAL).cast(), |area| area.ptr.as_ptr().cast_const())
     }
 
     /// Makes room for `components`. What the old room held is lost.
@@ -131,7 +139,37 @@ fn store(cpu: &percpu::PerCpu, live: *mut State) -> Result<(), OutOfMemory> {
 pub fn leave() -> Result<(), OutOfMemory> {
     let cpu = percpu::this();
     let live = cpu.fpu_live.get();
-    if live.is_null() { Ok(()) } else { store(cpu, live) }
+    if live.is_null() || store_directly(cpu, live) { Ok(()) } else { store(cpu, live) }
+}
+
+/// [`store`] where the machine is recent and the state has room already; false, with nothing done, where not.
+#[inline]
+fn store_directly(cpu: &percpu::PerCpu, live: *mut State) -> bool {
+    if live == HOMELESS || !has(DIRECT) {
+        return false;
+    }
+    // SAFETY: as in `store`; the room is as in `store_registers`.
+    unsafe {
+        let Some(area) = &(*live).area else { return false };
+        let (ptr, mask) = (area.ptr.as_ptr(), area.components as u32);
+        if in_use() & !area.components != 0 {
+            return false;
+        }
+        if has(Features::XSAVEC) {
+            asm!("xsavec64 [{}]", in(reg) ptr, in("eax") mask, in("edx") 0, options(nostack));
+        } else {
+            asm!("xsaveopt64 [{}]", in(reg) ptr, in("eax") mask, in("edx") 0, options(nostack));
+        }
+        let gs_base: u64;
+        asm!("swapgs", "rdgsbase {}", "swapgs", out(reg) gs_base, options(nomem, nostack, preserves_flags));
+        (*live).gs_base = gs_base;
+        cpu.fpu_live.set(core::ptr::null_mut());
+        cpu.fpu_installed.set(NOBODY);
+        if (*live).shared.swap(ALONE, Ordering::AcqRel) == ORPHAN {
+            free(live);
+        }
+    }
+    true
 }
 
 /// The floating-point and vector state of one user thread. Its registers live in the CPU while the
@@ -177,16 +215,47 @@ impl Fpu {
     #[inline(never)]
     fn install(&mut self) {
         let cpu = percpu::this();
+        // In one place, so that what is rare costs the rest nothing.
+        let state = match self.state {
+            Some(state) if cpu.fpu_live.get().is_null() && has(DIRECT) => state,
+            _ => return self.install_slowly(),
+        };
+        if self.token != cpu.fpu_owner.get() {
+            self.take_token(cpu);
+            // SAFETY: a state that an `Fpu` points to is allocated, and no CPU has it live.
+            let (image, gs_base) = unsafe { ((*state.as_ptr()).image(), (*state.as_ptr()).gs_base) };
+            // SAFETY: the image is as in `load_registers`. As for the GS base see `write_gs_base`.
+            unsafe {
+                asm!("xrstor64 [{}]", in(reg) image, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack));
+                asm!("swapgs", "wrgsbase {}", "swapgs", in(reg) gs_base, options(nomem, nostack, preserves_flags));
+            }
+        }
+        // SAFETY: as above.
+        unsafe { (*state.as_ptr()).shared.store(LIVE, Ordering::Relaxed) };
+        cpu.fpu_live.set(state.as_ptr());
+        cpu.fpu_installed.set(self.token);
+    }
+
+    /// A new token for the state, which this CPU is about to hold.
+    #[inline]
+    fn take_token(&mut self, cpu: &percpu::PerCpu) {
+        // The CPU's number is in the low bits from the start, so tokens of different CPUs differ.
+        self.token = cpu.fpu_token.get() + crate::MAX_CPUS as u64;
+        cpu.fpu_token.set(self.token);
+        cpu.fpu_owner.set(self.token);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn install_slowly(&mut self) {
+        let cpu = percpu::this();
         let live = cpu.fpu_live.get();
         if !live.is_null() {
             // Of a thread that ended here, most likely: who would hear of missing memory is gone.
             let _ = store(cpu, live);
         }
         if self.token != cpu.fpu_owner.get() {
-            // The CPU's number is in the low bits from the start, so tokens of different CPUs differ.
-            self.token = cpu.fpu_token.get() + crate::MAX_CPUS as u64;
-            cpu.fpu_token.set(self.token);
-            cpu.fpu_owner.set(self.token);
+            self.take_token(cpu);
             self.load_registers();
         }
         if self.state.is_none() {
@@ -201,7 +270,7 @@ impl Fpu {
     }
 
     fn load_registers(&self) {
-        let image = self.area().map_or((&raw const INITIAL).cast(), |area| area.ptr.as_ptr().cast_const());
+        let image = self.state().map_or((&raw const INITIAL).cast(), State::image);
         // SAFETY: the image is aligned, large enough for the components that its header names, and valid:
         // it was written by the CPU or checked by `read`.
         unsafe {

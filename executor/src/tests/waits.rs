@@ -1,7 +1,7 @@
 //! Wait queues: masks, exclusive waiters, hand-on, observers, dropping at any time.
 
 use super::{Log, go, run_all};
-use crate::{ALL, Observer, WaitQueue};
+use crate::{ALL, Arrival, Observer, WaitQueue};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -214,6 +214,37 @@ fn observers_are_told_of_every_notification_that_meets_them() {
     queue.notify_all(1);
     assert_eq!(log.take().len(), 30);
     many.into_iter().for_each(|id| assert!(queue.detach(id)));
+}
+
+#[test]
+fn an_arrival_is_told_once_or_seen_and_handed_on_when_dropped() {
+    let queue = WaitQueue::new();
+    let (a, b) = (Arc::new(Count::default()), Arc::new(Count::default()));
+    let mut first = Box::pin(queue.arrival(1, || false));
+    let mut second = Box::pin(queue.arrival(1, || false));
+    assert!(poll(&mut first, &a).is_pending() && poll(&mut second, &b).is_pending());
+    assert!(poll(&mut first, &a).is_pending(), "woken for another reason, it stays where it is in the queue");
+    assert_eq!(queue.notify_one(2), 0);
+    assert_eq!(queue.notify_one(1), 1);
+    assert_eq!((a.get(), b.get()), (1, 0));
+    drop(first);
+    assert_eq!(b.get(), 1, "the first was dropped with a wake that it has not used");
+    assert_eq!(poll(&mut second, &b), Poll::Ready(Arrival::Told));
+    assert!(queue.is_empty());
+    let mut seen = Box::pin(queue.arrival(1, || true));
+    assert_eq!(poll(&mut seen, &a), Poll::Ready(Arrival::Seen));
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn one_exclusive_waiter_among_shared_ones_is_not_woken_alone() {
+    let queue = WaitQueue::new();
+    let (a, b) = (Arc::new(Count::default()), Arc::new(Count::default()));
+    let mut shared = Box::pin(queue.wait_until(1, never));
+    let mut exclusive = Box::pin(queue.arrival(1, || false));
+    assert!(poll(&mut shared, &a).is_pending() && poll(&mut exclusive, &b).is_pending());
+    assert_eq!(queue.notify_one(1), 2);
+    assert_eq!((a.get(), b.get()), (1, 1));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! hot paths and changed rarely.
 
 use crate::address::Family;
-use base::{Capability, Credentials, Errno, Result};
+use base::{Capability, Credentials, Errno, Events, Result};
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use linux_raw_sys::net as abi;
 
@@ -192,6 +192,13 @@ impl Options {
     /// SO_RCVTIMEO in ns.
     pub fn receive_timeout(&self) -> Option<u64> {
         Some(self.receive_timeout.load(Relaxed)).filter(|ns| *ns != 0)
+    }
+
+    /// Whether a call that waits for `events` waits for a limited time only.
+    #[inline]
+    pub fn has_time_limit(&self, events: Events) -> bool {
+        let limit = if events.contains(Events::OUT) { &self.send_timeout } else { &self.receive_timeout };
+        limit.load(Relaxed) != 0
     }
 
     /// Makes `errno` the pending error.

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use arch::addr::VirtAddr;
 use arch::user::{Context, Fpu};
-use base::Credentials;
+use base::{Credentials, Events, Restart};
 use core::any::Any;
 use core::future::Future;
 use core::pin::Pin;
@@ -15,7 +15,7 @@ use core::task::Poll;
 use executor::Completion;
 use memory::Space;
 use pin_project_lite::pin_project;
-use vfs::{Caller, FdTable, FsContext};
+use vfs::{Caller, Description, FdTable, FsContext};
 
 /// The alternate signal stack (sigaltstack(2)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +61,16 @@ pub enum Resume {
     },
 }
 
+/// A call that waits for nothing but its file, and is made again, on that file, when it is ready.
+pub struct Parked {
+    /// The file, which another thread may have closed meanwhile.
+    pub file: Arc<Description>,
+    /// What it is to be ready for.
+    pub events: Events,
+    /// What becomes of the call if a signal comes first.
+    pub restart: Restart,
+}
+
 /// A thread, seen from inside.
 pub struct Current {
     /// Its record, which others see.
@@ -95,6 +105,8 @@ pub struct Current {
     pub transferred: usize,
     /// What that half has taken and could not hand over, where a number of bytes does not tell it; `None` else.
     pub carried: Option<Box<dyn Any + Send + Sync>>,
+    /// What the half of a call that does not wait wants to wait for; `None` between calls.
+    pub parked: Option<Parked>,
     /// Where the sigreturn trampoline that the kernel supplies lies in the address space; null where there is none.
     pub trampoline: VirtAddr,
     /// Set when the thread has asked to exit: its wait status.

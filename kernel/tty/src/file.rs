@@ -93,6 +93,11 @@ impl File for TtyFile {
         self.tty.read_deadline(since)
     }
 
+    fn waits_for_a_time(&self, _events: Events) -> bool {
+        // VTIME may be set at any time.
+        true
+    }
+
     fn write(&self, caller: &Caller, _pos: u64, src: &mut Src) -> Result<usize> {
         if self.hung_up() {
             return Err(Errno::EIO.into());

@@ -96,6 +96,12 @@ pub trait File: Send + Sync {
         None
     }
 
+    /// Whether a call that waits for one of `events` may have to stop waiting at some time: [`File::read_deadline`], or the
+    /// time limits of a socket.
+    fn waits_for_a_time(&self, _events: Events) -> bool {
+        false
+    }
+
     /// Whether reads at a position are announced by [`File::prepare`]. Never changes.
     fn prepares(&self) -> bool {
         false

@@ -10,10 +10,11 @@ use super::waiting::{CHUNK, Limit, Step, drive};
 use super::{socket_of, with};
 use crate::args::Args;
 use crate::fault;
-use crate::paths::{caller, opened};
+use crate::park::Target;
+use crate::paths::{caller, check_opened, opened};
 use alloc::boxed::Box;
 use arch::addr::VirtAddr;
-use base::{Errno, Error, Events, Result};
+use base::{Errno, Error, Events, Restart, Result};
 use linux_raw_sys::net as abi;
 use memory::user::UserPtr;
 use net::socket::{MsgFlags, Received};
@@ -210,9 +211,10 @@ fn try_step(current: &Current, file: &Description, form: &Form, progress: &mut P
 
 #[inline]
 fn receive_now(current: &mut Current, args: &Args, form: Form) -> Result<usize> {
-    let file = opened(current, args, 0)?;
+    let file = Target::of(current, args)?;
+    check_opened(&file)?;
     let mut progress = Progress::default();
-    match step(current, &file, &form, &mut progress) {
+    let result = match step(current, &file, &form, &mut progress) {
         Step::Done(result) => result,
         Step::Fault(page) if progress.done == 0 && progress.told.is_none() => Err(Error::Fault(page)),
         _ => {
@@ -220,7 +222,8 @@ fn receive_now(current: &mut Current, args: &Args, form: Form) -> Result<usize> 
             current.carried = progress.told.map(|told| told as _);
             Err(Error::WouldBlock)
         }
-    }
+    };
+    result.map_err(|error| file.unready(current, error, Events::READABLE, Restart::IfAsked))
 }
 
 fn form(args: &Args) -> Form {

@@ -364,6 +364,10 @@ impl File for Tcp {
         self.transmit(src, false)
     }
 
+    fn waits_for_a_time(&self, events: Events) -> bool {
+        Socket::options(self).has_time_limit(events)
+    }
+
     fn poll(&self, _caller: &Caller) -> Events {
         let inner = self.inner.lock();
         match &inner.state {

@@ -247,6 +247,10 @@ impl File for Udp {
         self.send_to(caller.cred, src, None)
     }
 
+    fn waits_for_a_time(&self, events: Events) -> bool {
+        Socket::options(self).has_time_limit(events)
+    }
+
     fn poll(&self, _caller: &Caller) -> Events {
         let mut events = OUT;
         if self.shared.options.has_error() {

@@ -231,6 +231,10 @@ impl File for UnixSocket {
         self.write_connected(caller, src, &mut Parcel::default(), None)
     }
 
+    fn waits_for_a_time(&self, events: Events) -> bool {
+        Socket::options(self).has_time_limit(events)
+    }
+
     fn poll(&self, _caller: &Caller) -> Events {
         self.poll_state()
     }
