@@ -1,0 +1,73 @@
+//! Calls that wait for nothing but their file: they park on it and are made again when it is ready.
+//!
+//! Such a call does all of its work in the half that does not wait. Where that finds the file not ready it says so through
+//! [`Target::unready`], and the thread's life waits for the file and makes the call again, on the same file even if
+//! its number means another by then. A call that has moved something already, or that must stop waiting at some time, goes on in its
+//! async half instead.
+
+use crate::args::Args;
+use crate::paths::file;
+use alloc::sync::Arc;
+use base::{Errno, Error, Events, Restart, Result};
+use core::ops::Deref;
+use executor::Arrival;
+use process::Current;
+use process::current::Parked;
+use vfs::Description;
+
+/// The file of a call that may park: what is open as its first argument, or what it has parked on.
+pub struct Target {
+    file: Arc<Description>,
+    /// The call has been woken for this file.
+    woken: bool,
+}
+
+impl Deref for Target {
+    type Target = Description;
+
+    #[inline]
+    fn deref(&self) -> &Description {
+        &self.file
+    }
+}
+
+impl Target {
+    /// EBADF.
+    #[inline]
+    pub fn of(current: &mut Current, args: &Args) -> Result<Target> {
+        match current.parked.take() {
+            Some(parked) => Ok(Target { file: parked.file, woken: true }),
+            None => Ok(Target { file: file(current, args, 0)?, woken: false }),
+        }
+    }
+
+    /// What comes of a call that failed with `error`: one that would have to wait for `events` parks if it can.
+    #[inline]
+    pub fn unready(self, current: &mut Current, error: Error, events: Events, restart: Restart) -> Error {
+        if let Error::WouldBlock = error {
+            if current.transferred == 0 && current.carried.is_none() && !self.file.file().waits_for_a_time(events) {
+                current.parked = Some(Parked { file: self.file, events, restart });
+            }
+        } else if self.woken {
+            self.pass_on(events);
+        }
+        error
+    }
+
+    /// It was woken for something that it has not taken: another may.
+    #[cold]
+    fn pass_on(self, events: Events) {
+        if let Some(queue) = self.file.queue() {
+            queue.notify_one(events.bits());
+        }
+    }
+}
+
+/// Waits until the file that the thread has parked on is ready. EAGAIN if it has parked on none that can be waited for.
+#[inline]
+pub async fn ready(current: &Current, parked: &Parked) -> Result<Arrival> {
+    let queue = parked.file.queue().ok_or(Errno::EAGAIN)?;
+    let wanted = parked.events | Events::ERR | Events::HUP;
+    let look = || parked.file.file().poll(&current.caller()).intersects(wanted);
+    current.thread.interruptible(parked.restart, queue.arrival(wanted.bits(), look)).await
+}
