@@ -38,72 +38,75 @@ pub fn be_born(current: Current, birth: Birth, params: SchedParams) -> Task {
 
 /// The one future of all threads: runs the program until the thread has to die. What a thread does on each of its
 /// turns is in this function and not in one that it awaits, for each future on the way down costs on each poll.
-async fn life(mut current: Current, birth: Birth) {
-    match birth {
-        Birth::Clone => show_child_its_id(&mut current).await,
-        Birth::First(first) => Box::pin(execution::execute_first(&mut current, first)).await,
-    }
-    let status = loop {
-        if !current.thread.is_undisturbed()
-            && let Some(status) = attend(&mut current, None).await
-        {
-            break status;
+fn life(mut current: Current, birth: Birth) -> impl Future<Output = ()> + Send {
+    // A block that owns what it captures: an argument of an async fn lies in its future twice.
+    async move {
+        match birth {
+            Birth::Clone => show_child_its_id(&mut current).await,
+            Birth::First(first) => Box::pin(execution::execute_first(&mut current, first)).await,
         }
-        while kernel::cpu::prepare_user() {
-            current.thread.times.count_involuntary_switch();
-            executor::preempt().await;
-        }
-        match user::enter(&mut current.cx, &mut current.fpu) {
-            Trap::Syscall => {
-                // The common case, a call that neither waits nor faults, touches nothing of the state that waiting needs.
-                let mut result = try_call(&mut current);
-                if let Err(Error::WouldBlock) = result {
-                    if entry(&current).slow == Slow::SchedYield {
-                        current.thread.times.count_voluntary_switch();
-                        executor::yield_now().await;
-                        result = Ok(0);
-                    }
-                    while let Err(Error::WouldBlock) = result
-                        && let Some(parked) = current.parked.take()
-                    {
-                        result = match park::ready(&current, &parked).await {
-                            Ok(arrival) => {
-                                current.parked = Some(parked);
-                                let result = try_call(&mut current);
-                                if arrival == Arrival::Seen {
-                                    // If it sees otherwise the other half goes on, which waits by the same eyes.
-                                    current.parked = None;
+        let status = loop {
+            if !current.thread.is_undisturbed()
+                && let Some(status) = attend(&mut current, None).await
+            {
+                break status;
+            }
+            while kernel::cpu::prepare_user() {
+                current.thread.times.count_involuntary_switch();
+                executor::preempt().await;
+            }
+            match user::enter(&mut current.cx, &mut current.fpu) {
+                Trap::Syscall => {
+                    // The common case, a call that neither waits nor faults, touches nothing of the state that waiting needs.
+                    let mut result = try_call(&mut current);
+                    if let Err(Error::WouldBlock) = result {
+                        if entry(&current).slow == Slow::SchedYield {
+                            current.thread.times.count_voluntary_switch();
+                            executor::yield_now().await;
+                            result = Ok(0);
+                        }
+                        while let Err(Error::WouldBlock) = result
+                            && let Some(parked) = current.parked.take()
+                        {
+                            result = match park::ready(&current, &parked).await {
+                                Ok(arrival) => {
+                                    current.parked = Some(parked);
+                                    let result = try_call(&mut current);
+                                    if arrival == Arrival::Seen {
+                                        // If it sees otherwise the other half goes on, which waits by the same eyes.
+                                        current.parked = None;
+                                    }
+                                    result
                                 }
-                                result
-                            }
-                            Err(error) => Err(error),
-                        };
-                    }
-                }
-                if let Err(reason @ (Error::WouldBlock | Error::Fault(_))) = result {
-                    result = call(&mut current, reason).await;
-                }
-                match result {
-                    Ok(value) => current.cx.set_syscall_result(value),
-                    Err(Error::Errno(errno)) => current.cx.set_syscall_result(errno.to_result()),
-                    Err(Error::Interrupted(restart)) => {
-                        let interrupted = Some((restart, current.cx.syscall_number()));
-                        if let Some(status) = attend(&mut current, interrupted).await {
-                            break status;
+                                Err(error) => Err(error),
+                            };
                         }
                     }
-                    // Both were dealt with above; what is left of them is a plain failure.
-                    Err(Error::Fault(_)) => current.cx.set_syscall_result(Errno::EFAULT.to_result()),
-                    Err(Error::WouldBlock) => current.cx.set_syscall_result(Errno::EAGAIN.to_result()),
+                    if let Err(reason @ (Error::WouldBlock | Error::Fault(_))) = result {
+                        result = call(&mut current, reason).await;
+                    }
+                    match result {
+                        Ok(value) => current.cx.set_syscall_result(value),
+                        Err(Error::Errno(errno)) => current.cx.set_syscall_result(errno.to_result()),
+                        Err(Error::Interrupted(restart)) => {
+                            let interrupted = Some((restart, current.cx.syscall_number()));
+                            if let Some(status) = attend(&mut current, interrupted).await {
+                                break status;
+                            }
+                        }
+                        // Both were dealt with above; what is left of them is a plain failure.
+                        Err(Error::Fault(_)) => current.cx.set_syscall_result(Errno::EFAULT.to_result()),
+                        Err(Error::WouldBlock) => current.cx.set_syscall_result(Errno::EAGAIN.to_result()),
+                    }
                 }
+                Trap::PageFault(page) => page_fault(&mut current, page).await,
+                Trap::Exception(exception) => raise(&mut current, exception),
+                Trap::Interrupt => kernel::cpu::service_interrupts(),
             }
-            Trap::PageFault(page) => page_fault(&mut current, page).await,
-            Trap::Exception(exception) => raise(&mut current, exception),
-            Trap::Interrupt => kernel::cpu::service_interrupts(),
-        }
-    };
-    exit::prepare(&mut current).await;
-    exit::finish(current, status);
+        };
+        exit::prepare(&mut current).await;
+        exit::finish(current, status);
+    }
 }
 
 /// CLONE_CHILD_SETTID: the child's own store, before its program runs. A bad pointer is ignored.
@@ -287,4 +290,24 @@ async fn enter_handler(current: &mut Current, info: Siginfo, action: Action) {
     }
     let mask = deliver::handler_mask(current, info.signal, &action);
     deliver::set_mask(&current.thread, mask);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arch::user::Context;
+
+    fn size_of_future<F: Future>(_: impl FnOnce(Current) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// DESIGN.md, rule 3: what waits in a common call lies inside the thread's future, what is large and rare on the heap.
+    #[test]
+    fn the_future_of_a_thread_stays_within_its_budget() {
+        const BUDGET: usize = 1100;
+        let size = size_of_future(life) - size_of::<Context>();
+        println!("a thread's future: {size} bytes beside the registers, budget {BUDGET}");
+        assert!(size <= BUDGET);
+        assert!(size_of_future(live) <= size_of_future(life));
+    }
 }

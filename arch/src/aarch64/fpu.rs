@@ -15,6 +15,9 @@
 
 use super::percpu;
 use super::user::OutOfMemory;
+use super::usercopy;
+use crate::addr::VirtAddr;
+use crate::trap::PageFault;
 use aarch64_cpu::registers::{CPACR_EL1, Writeable};
 use alloc::alloc::{Layout, alloc};
 use alloc::boxed::Box;
@@ -23,7 +26,11 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering::*};
 
 /// Bytes of `struct user_fpsimd_state`.
-const FRAME: usize = 528;
+const STATE: usize = 528;
+/// Bytes of the 32 vector registers.
+const VREGS: usize = 512;
+/// Bytes of a frame's record behind its head.
+const FRAME: usize = 8 + VREGS;
 /// Turns in a row that began with a trap before a thread is given its registers at once.
 const EAGER_AFTER: u8 = 2;
 /// Turns with registers given at once before a thread must trap again to keep that.
@@ -39,7 +46,7 @@ struct Registers {
     reserved: [u32; 2],
 }
 
-const _: () = assert!(size_of::<Registers>() == FRAME);
+const _: () = assert!(size_of::<Registers>() == STATE);
 
 static INITIAL: Registers = Registers { vregs: [0; 32], fpsr: 0, fpcr: 0, reserved: [0; 2] };
 
@@ -302,56 +309,70 @@ impl Fpu {
         FRAME
     }
 
-    /// Writes the state into a signal frame in the format that the machine's users expect of it (x86_64: the
-    /// XSAVE area
-    /// in standard format with its software-reserved bytes; aarch64: 32 vector registers, FPSR and FPCR as `struct
-    /// user_fpsimd_state`). `out` is [`Fpu::frame_size`] bytes long.
-    pub fn write(&mut self, out: &mut [u8]) {
-        let mut live;
-        let registers = if self.is_live() {
-            live = INITIAL.clone();
-            // SAFETY: EL1 may use the vector registers, and they are this thread's.
-            unsafe { fpu_save(&mut live) };
-            &live
-        } else {
-            // SAFETY: the state is allocated and not live.
-            self.state.map_or(&INITIAL, |state| unsafe { &(*state.as_ptr()).registers })
+    /// Writes the state into a signal frame at `addr` of the active address space, in the format that the machine's users
+    /// expect of it: [`Fpu::frame_size`] bytes (x86_64: from a multiple of 64 on, the XSAVE area in standard format with its
+    /// software-reserved bytes; aarch64: FPSR, FPCR and 32 vector registers, as they follow the head of `struct
+    /// fpsimd_context`). The handler starts with what the machine's ABI gives it: on x86_64 the state in which a program starts,
+    /// on aarch64 the state as it is. On a fault nothing has changed but the frame.
+    pub fn push(&mut self, addr: VirtAddr) -> Result<(), PageFault> {
+        let live = self.is_live();
+        let registers = match self.state {
+            Some(state) => {
+                // SAFETY: the state is allocated. While it is live nobody else touches it, and its registers are in this CPU,
+                // where EL1 may use them; else it is ours.
+                unsafe {
+                    if live {
+                        fpu_save(&mut (*state.as_ptr()).registers);
+                    }
+                    &(*state.as_ptr()).registers
+                }
+            }
+            None => &INITIAL,
         };
-        let (vregs, rest) = out.split_at_mut(512);
-        for (to, from) in vregs.chunks_exact_mut(16).zip(&registers.vregs) {
-            to.copy_from_slice(&from.to_le_bytes());
-        }
-        rest[..4].copy_from_slice(&registers.fpsr.to_le_bytes());
-        rest[4..8].copy_from_slice(&registers.fpcr.to_le_bytes());
-        rest[8..16].fill(0);
+        let control = u64::from(registers.fpsr) | u64::from(registers.fpcr) << 32;
+        usercopy::write(addr, &control.to_le_bytes()).map_err(|(fault, _)| fault)?;
+        // SAFETY: the array is as many initialised bytes, and a byte needs no alignment.
+        let bytes = unsafe { core::slice::from_raw_parts(registers.vregs.as_ptr().cast::<u8>(), VREGS) };
+        usercopy::write(VirtAddr(addr.0.wrapping_add(8)), bytes).map_err(|(fault, _)| fault)
     }
 
-    /// Takes the state from a signal frame. False if the bytes are no valid state; then nothing has changed.
-    /// Any value is valid here: the machine ignores bits of FPSR and FPCR that it does not have. Also
-    /// false without memory for the state.
-    pub fn read(&mut self, frame: &[u8]) -> bool {
-        let Some((frame, _)) = frame.split_first_chunk::<FRAME>() else { return false };
-        let (vregs, rest) = frame.split_at(512);
-        let Some((control, _)) = rest.split_first_chunk::<8>() else { return false };
+    /// Takes the state from a signal frame at `addr`. `Ok(false)` if the bytes there are no valid state or there is no memory for
+    /// it; then it is the one in which a program starts. After a fault it is anything that a program may have; the call is to
+    /// be made again. (Here all bytes are valid: the machine ignores bits of FPSR and FPCR that it does not have.)
+    pub fn pop(&mut self, addr: VirtAddr) -> Result<bool, PageFault> {
+        let live = self.is_live();
         let state = match self.state {
             Some(state) => state,
             None => match allocate() {
                 Ok(state) => state,
-                Err(OutOfMemory) => return false,
+                Err(OutOfMemory) => return Ok(false),
             },
         };
-        self.discard();
-        self.state = Some(state);
-        // SAFETY: the state is allocated and not live.
-        let registers = unsafe { &mut (*state.as_ptr()).registers };
-        let (vregs, _) = vregs.as_chunks::<16>();
-        for (to, from) in registers.vregs.iter_mut().zip(vregs) {
-            *to = u128::from_le_bytes(*from);
+        // Registers without a place to go to are given up; else the place they have is filled, and they are loaded from there.
+        if self.state.is_none() {
+            self.discard();
+            self.state = Some(state);
         }
-        let [a, b, c, d, e, f, g, h] = *control;
-        registers.fpsr = u32::from_le_bytes([a, b, c, d]);
-        registers.fpcr = u32::from_le_bytes([e, f, g, h]);
-        true
+        let live = live && self.is_live();
+        // SAFETY: as in `push`; every bit pattern is a value of the registers.
+        let registers = unsafe { &mut (*state.as_ptr()).registers };
+        let mut control = [0; 8];
+        usercopy::read(addr, &mut control).map_err(|(fault, _)| fault)?;
+        let control = u64::from_le_bytes(control);
+        (registers.fpsr, registers.fpcr) = (control as u32, (control >> 32) as u32);
+        // SAFETY: as above.
+        let bytes = unsafe { core::slice::from_raw_parts_mut(registers.vregs.as_mut_ptr().cast::<u8>(), VREGS) };
+        if !live {
+            // What a CPU may still hold is older than this.
+            self.registers = 0;
+            self.installed = 0;
+        }
+        usercopy::read(VirtAddr(addr.0.wrapping_add(8)), bytes).map_err(|(fault, _)| fault)?;
+        if live {
+            // SAFETY: the registers are this thread's, and EL1 may use them.
+            unsafe { fpu_restore(registers) };
+        }
+        Ok(true)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The registers of a user program, and entering it.
 
 use super::{irq, sim};
-use crate::trap::Trap;
+use crate::addr::VirtAddr;
+use crate::trap::{PageFault, Trap};
 use alloc::sync::Arc;
 
 /// A simulated user program: its code. What it remembers lives in [`Context`] and in user memory, so that
@@ -137,14 +138,20 @@ impl Fpu {
         0
     }
 
-    /// Writes the state into a signal frame in the format that the machine's users expect of it (x86_64: the XSAVE area
-    /// in standard format with its software-reserved bytes; aarch64: 32 vector registers, FPSR and FPCR as `struct
-    /// user_fpsimd_state`). `out` is [`Fpu::frame_size`] bytes long.
-    pub fn write(&mut self, _out: &mut [u8]) {}
+    /// Writes the state into a signal frame at `addr` of the active address space, in the format that the machine's users
+    /// expect of it: [`Fpu::frame_size`] bytes (x86_64: from a multiple of 64 on, the XSAVE area in standard format with its
+    /// software-reserved bytes; aarch64: FPSR, FPCR and 32 vector registers, as they follow the head of `struct
+    /// fpsimd_context`). The handler starts with what the machine's ABI gives it: on x86_64 the state in which a program starts,
+    /// on aarch64 the state as it is. On a fault nothing has changed but the frame.
+    pub fn push(&mut self, _addr: VirtAddr) -> Result<(), PageFault> {
+        Ok(())
+    }
 
-    /// Takes the state from a signal frame. False if the bytes are no valid state; then nothing has changed.
-    pub fn read(&mut self, _frame: &[u8]) -> bool {
-        true
+    /// Takes the state from a signal frame at `addr`. `Ok(false)` if the bytes there are no valid state or there is no memory for
+    /// it; then it is the one in which a program starts. After a fault it is anything that a program may have; the call is to
+    /// be made again.
+    pub fn pop(&mut self, _addr: VirtAddr) -> Result<bool, PageFault> {
+        Ok(true)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::boot_cell::BootCell;
 use super::frames::FreeMap;
-use super::{acpi, apic, calibrate, console, features, idt, ioapic, kmap, percpu, pvh, rtc, smp, time, xsave};
+use super::{acpi, apic, calibrate, console, features, idt, ioapic, kmap, percpu, pvh, rtc, smp, time};
 use crate::addr::PhysAddr;
 use crate::boot::BootInfo;
 use core::arch::{asm, global_asm};
@@ -72,7 +72,6 @@ unsafe extern "C" fn boot_entry(start_info: u64) -> ! {
     let cpus = unsafe {
         kmap::init(&mut free, entries[..count].iter().copied());
         features::enable();
-        xsave::detect_mxcsr();
         let machine = acpi::init(&mut free, rsdp);
         for cpu in 0..machine.cpus_len {
             kmap::map_stacks(&mut free, cpu);

@@ -7,10 +7,16 @@
 //!
 //! While a thread runs, its registers are newer than memory (the state is *live*), and the CPU's record points to where
 //! they belong, so that [`leave`] finds it.
+//!
+//! A thread that has never used the registers runs with them *closed*: they hold the first state, nothing of another's, and
+//! its first use traps (CR0.TS). Until then it has no memory for them, and nothing but GS base is saved when it leaves.
 
 use super::features::{Features, has};
 use super::percpu;
+use super::usercopy;
 use super::xsave::*;
+use crate::addr::VirtAddr;
+use crate::trap::PageFault;
 use alloc::alloc::{alloc, dealloc};
 use core::alloc::Layout;
 use core::arch::asm;
@@ -54,12 +60,6 @@ impl State {
         }
     }
 
-    /// What XRSTOR takes.
-    #[inline]
-    fn image(&self) -> *const u8 {
-        self.area.as_ref().map_or((&raw const INITIAL).cast(), |area| area.ptr.as_ptr().cast_const())
-    }
-
     /// Makes room for `components`. What the old room held is lost.
     #[cold]
     #[inline(never)]
@@ -70,8 +70,11 @@ impl State {
 
     /// Brings the CPU's registers here.
     #[inline]
-    fn store_registers(&mut self) -> Result<(), OutOfMemory> {
+    fn store_registers(&mut self, closed: bool) -> Result<(), OutOfMemory> {
         self.gs_base = read_gs_base();
+        if closed {
+            return Ok(());
+        }
         let used = in_use();
         if self.area.as_ref().is_none_or(|area| used & !area.components != 0) {
             self.grow(used)?;
@@ -120,7 +123,7 @@ fn store(cpu: &percpu::PerCpu, live: *mut State) -> Result<(), OutOfMemory> {
     // SAFETY: a live state stays allocated until it is let go here, and until then nobody else touches it: the
     // thread runs on this CPU, in code that is not running now.
     unsafe {
-        let result = (*live).store_registers();
+        let result = (*live).store_registers(cpu.fpu_closed.get());
         if result.is_err() {
             cpu.fpu_owner.set(NOBODY);
         }
@@ -150,15 +153,17 @@ fn store_directly(cpu: &percpu::PerCpu, live: *mut State) -> bool {
     }
     // SAFETY: as in `store`; the room is as in `store_registers`.
     unsafe {
-        let Some(area) = &(*live).area else { return false };
-        let (ptr, mask) = (area.ptr.as_ptr(), area.components as u32);
-        if in_use() & !area.components != 0 {
-            return false;
-        }
-        if has(Features::XSAVEC) {
-            asm!("xsavec64 [{}]", in(reg) ptr, in("eax") mask, in("edx") 0, options(nostack));
-        } else {
-            asm!("xsaveopt64 [{}]", in(reg) ptr, in("eax") mask, in("edx") 0, options(nostack));
+        if !cpu.fpu_closed.get() {
+            let Some(area) = &(*live).area else { return false };
+            let (ptr, mask) = (area.ptr.as_ptr(), area.components as u32);
+            if in_use() & !area.components != 0 {
+                return false;
+            }
+            if has(Features::XSAVEC) {
+                asm!("xsavec64 [{}]", in(reg) ptr, in("eax") mask, in("edx") 0, options(nostack));
+            } else {
+                asm!("xsaveopt64 [{}]", in(reg) ptr, in("eax") mask, in("edx") 0, options(nostack));
+            }
         }
         let gs_base: u64;
         asm!("swapgs", "rdgsbase {}", "swapgs", out(reg) gs_base, options(nomem, nostack, preserves_flags));
@@ -223,10 +228,20 @@ impl Fpu {
         if self.token != cpu.fpu_owner.get() {
             self.take_token(cpu);
             // SAFETY: a state that an `Fpu` points to is allocated, and no CPU has it live.
-            let (image, gs_base) = unsafe { ((*state.as_ptr()).image(), (*state.as_ptr()).gs_base) };
-            // SAFETY: the image is as in `load_registers`. As for the GS base see `write_gs_base`.
+            let (area, gs_base) = unsafe { (&(*state.as_ptr()).area, (*state.as_ptr()).gs_base) };
+            match area {
+                Some(area) => {
+                    open(cpu);
+                    // SAFETY: as for `load_registers`.
+                    unsafe {
+                        asm!("xrstor64 [{}]", in(reg) area.ptr.as_ptr(), in("eax") u32::MAX, in("edx") u32::MAX,
+                             options(nostack));
+                    }
+                }
+                None => close(cpu),
+            }
+            // SAFETY: see `write_gs_base`.
             unsafe {
-                asm!("xrstor64 [{}]", in(reg) image, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack));
                 asm!("swapgs", "wrgsbase {}", "swapgs", in(reg) gs_base, options(nomem, nostack, preserves_flags));
             }
         }
@@ -256,7 +271,15 @@ impl Fpu {
         }
         if self.token != cpu.fpu_owner.get() {
             self.take_token(cpu);
-            self.load_registers();
+            match self.area() {
+                Some(area) => {
+                    open(cpu);
+                    // SAFETY: it was written by the CPU or checked by it, and lives while it is borrowed.
+                    unsafe { load_registers(area.ptr.as_ptr()) };
+                }
+                None => close(cpu),
+            }
+            write_gs_base(self.state().map_or(self.first_gs_base, |state| state.gs_base));
         }
         if self.state.is_none() {
             // Without memory the thread goes on; whoever saves it hears of it.
@@ -269,18 +292,13 @@ impl Fpu {
         cpu.fpu_installed.set(self.token);
     }
 
-    fn load_registers(&self) {
-        let image = self.state().map_or((&raw const INITIAL).cast(), State::image);
-        // SAFETY: the image is aligned, large enough for the components that its header names, and valid:
-        // it was written by the CPU or checked by `read`.
-        unsafe {
-            if has(Features::XSAVE) {
-                asm!("xrstor64 [{}]", in(reg) image, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack));
-            } else {
-                asm!("fxrstor64 [{}]", in(reg) image, options(nostack));
-            }
-        }
-        write_gs_base(self.state().map_or(self.first_gs_base, |state| state.gs_base));
+    /// Lets the thread, which has just run here, use the registers. False if it could already.
+    pub(super) fn open(&mut self) -> bool {
+        self.make_current();
+        let cpu = percpu::this();
+        let closed = cpu.fpu_closed.get();
+        open(cpu);
+        closed
     }
 
     /// Whether the registers of this CPU are this thread's and newer than memory.
@@ -363,96 +381,112 @@ impl Fpu {
         frame_bytes()
     }
 
-    /// Writes the state into a signal frame in the format that the machine's users expect of it (x86_64: the XSAVE area
-    /// in standard format with its software-reserved bytes; aarch64: 32 vector registers, FPSR and FPCR as `struct
-    /// user_fpsimd_state`). `out` is [`Fpu::frame_size`] bytes long. Where there is no memory to save the registers to,
-    /// the frame shows the last saved state.
-    pub fn write(&mut self, out: &mut [u8]) {
-        let _ = self.save();
-        let image = self.area().map_or(&INITIAL.0[..], |area| area.bytes());
-        let legacy = LEGACY.min(out.len());
-        out[..legacy].copy_from_slice(&image[..legacy]);
-        out[legacy..].fill(0);
-        let size = STANDARD_SIZE.load(Ordering::Relaxed) as usize;
-        if size == 0 || out.len() < size + 4 {
-            return;
+    /// Writes the state into a signal frame at `addr` of the active address space, in the format that the machine's users
+    /// expect of it: [`Fpu::frame_size`] bytes (x86_64: from a multiple of 64 on, the XSAVE area in standard format with its
+    /// software-reserved bytes; aarch64: FPSR, FPCR and 32 vector registers, as they follow the head of `struct
+    /// fpsimd_context`). The handler starts with what the machine's ABI gives it: on x86_64 the state in which a program starts,
+    /// on aarch64 the state as it is. On a fault nothing has changed but the frame.
+    pub fn push(&mut self, addr: VirtAddr) -> Result<(), PageFault> {
+        self.open();
+        let size = STANDARD_SIZE.load(Ordering::Relaxed);
+        if size == 0 {
+            usercopy::save_vectors(addr)?;
+        } else {
+            // What the CPU does not write: the description, and behind it the header, of which it sets some bits.
+            let at = |offset: usize| VirtAddr(addr.0.wrapping_add(offset));
+            let put = |offset: usize, bytes: &[u8]| usercopy::write(at(offset), bytes).map_err(|(fault, _)| fault);
+            put(SW_AT, &(u64::from(MAGIC1) | u64::from(size + 4) << 32).to_le_bytes())?;
+            put(SW_AT + 8, &ENABLED.load(Ordering::Relaxed).to_le_bytes())?;
+            put(SW_AT + 16, &u64::from(size).to_le_bytes())?;
+            usercopy::zero(at(SW_AT + 24), LEGACY + HEADER - SW_AT - 24).map_err(|(fault, _)| fault)?;
+            usercopy::save_vectors(addr)?;
+            put(size as usize, &MAGIC2.to_le_bytes())?;
         }
-        out[SW_AT..LEGACY].fill(0);
-        out[SW_AT..SW_AT + 4].copy_from_slice(&MAGIC1.to_le_bytes());
-        out[SW_AT + 4..SW_AT + 8].copy_from_slice(&(size as u32 + 4).to_le_bytes());
-        out[SW_AT + 8..SW_AT + 16].copy_from_slice(&ENABLED.load(Ordering::Relaxed).to_le_bytes());
-        out[SW_AT + 16..SW_AT + 20].copy_from_slice(&(size as u32).to_le_bytes());
-        out[size..size + 4].copy_from_slice(&MAGIC2.to_le_bytes());
-        let present = u64_at(image, LEGACY);
-        out[LEGACY..LEGACY + 8].copy_from_slice(&present.to_le_bytes());
-        let components = self.area().map_or(0, |area| area.components);
-        for i in beyond_legacy(present) {
-            let (len, standard, _) = component(i);
-            let from = offset(components, i);
-            out[standard..standard + len].copy_from_slice(&image[from..from + len]);
-        }
+        // SAFETY: the registers are open, and the image is static.
+        unsafe { load_registers((&raw const INITIAL).cast()) };
+        Ok(())
     }
 
-    /// Takes the state from a signal frame. False if the bytes are no valid state; then nothing has changed.
-    /// (Also false where there is no memory for it.)
-    pub fn read(&mut self, frame: &[u8]) -> bool {
-        self.try_read(frame).is_some()
-    }
-
-    fn try_read(&mut self, frame: &[u8]) -> Option<()> {
-        let legacy = frame.get(..LEGACY)?;
+    /// Takes the state from a signal frame at `addr`. `Ok(false)` if the bytes there are no valid state; then it is the one in which
+    /// a program starts. After a fault it is anything that a program may have; the call is to be made again.
+    pub fn pop(&mut self, addr: VirtAddr) -> Result<bool, PageFault> {
+        self.open();
         let enabled = ENABLED.load(Ordering::Relaxed);
-        if u32_at(legacy, MXCSR_AT) & !MXCSR_MASK.load(Ordering::Relaxed) != 0 {
-            return None;
+        let wanted = self.described(addr, enabled)?;
+        if wanted != enabled {
+            // SAFETY: as in `push`.
+            unsafe { load_registers((&raw const INITIAL).cast()) };
         }
-        let size = STANDARD_SIZE.load(Ordering::Relaxed) as usize;
-        let extended = enabled != 0
-            && u32_at(legacy, SW_AT) == MAGIC1
-            && u32_at(legacy, SW_AT + 16) as usize == size
-            && frame.len() >= size + 4
-            && u32_at(frame, size) == MAGIC2;
-        // Without the extended part the frame is plain FXSAVE, which Linux takes too.
-        let present = match extended {
-            true => u64_at(frame, LEGACY) & u64_at(legacy, SW_AT + 8),
-            false => X87_SSE & enabled,
+        let valid = addr.0.is_multiple_of(64) && usercopy::load_vectors(addr, wanted)?;
+        if !valid {
+            // SAFETY: as in `push`.
+            unsafe { load_registers((&raw const INITIAL).cast()) };
+        }
+        Ok(valid)
+    }
+
+    /// The components that the frame at `addr` says it holds. One without the extended part is plain FXSAVE.
+    fn described(&self, addr: VirtAddr, enabled: u64) -> Result<u64, PageFault> {
+        let size = STANDARD_SIZE.load(Ordering::Relaxed);
+        if size == 0 {
+            return Ok(0);
+        }
+        let word = |offset: usize| {
+            let mut word = [0; 8];
+            usercopy::read(VirtAddr(addr.0.wrapping_add(offset)), &mut word).map_err(|(fault, _)| fault)?;
+            Ok(u64::from_le_bytes(word))
         };
-        let header_is_clean = !extended || frame[LEGACY + 8..LEGACY + HEADER] == [0; HEADER - 8];
-        if present & !enabled != 0 || !header_is_clean {
-            return None;
+        let extended = word(SW_AT)? as u32 == MAGIC1
+            && word(SW_AT + 16)? as u32 == size
+            // The last four bytes of the area, and the mark behind it.
+            && (word(size as usize - 4)? >> 32) as u32 == MAGIC2;
+        if extended { Ok(word(SW_AT + 8)? & enabled) } else { Ok(0) }
+    }
+
+    /// Back to the state in which a program starts, but for GS base.
+    pub fn clear(&mut self) {
+        self.open();
+        // SAFETY: as in `push`.
+        unsafe { load_registers((&raw const INITIAL).cast()) };
+    }
+}
+
+/// Lets programs use the registers.
+#[inline]
+fn open(cpu: &percpu::PerCpu) {
+    if cpu.fpu_closed.replace(false) {
+        // SAFETY: clears CR0.TS, which nothing but this module looks at.
+        unsafe { asm!("clts", options(nomem, nostack, preserves_flags)) };
+    }
+}
+
+/// Makes the next use of the registers trap. They then hold the first state, so that nothing of another thread's is in reach
+/// of a CPU that runs ahead of the trap.
+#[inline]
+fn close(cpu: &percpu::PerCpu) {
+    const TS: u64 = 1 << 3;
+    if !cpu.fpu_closed.replace(true) {
+        // SAFETY: the registers are open until the bit is set, which nothing but this module looks at.
+        unsafe {
+            load_registers((&raw const INITIAL).cast());
+            asm!("mov {0}, cr0", "or {0}, {1}", "mov cr0, {0}", out(reg) _, const TS, options(nomem, nostack));
         }
-        let components = present | X87_SSE & enabled;
-        // Everything that may fail comes before anything is changed.
-        let gs_base = self.gs_base() as u64;
-        let fits = self.area().is_some_and(|area| components & !area.components == 0);
-        let fresh = if fits { None } else { Some(Area::new(components).ok()?) };
-        let state = match self.state {
-            Some(state) => state,
-            None => State::allocate(None, gs_base).ok()?,
-        };
-        self.discard();
-        self.state = Some(state);
-        // SAFETY: ours, and no CPU's any more.
-        let state = unsafe { &mut *state.as_ptr() };
-        state.gs_base = gs_base;
-        if fresh.is_some() {
-            state.area = fresh;
+    }
+}
+
+/// Loads the registers.
+///
+/// # Safety
+/// They are open. The image is aligned to 64, large enough for the components that its header names, and valid: it was written
+/// by the CPU or is [`INITIAL`].
+unsafe fn load_registers(image: *const u8) {
+    // SAFETY: per the contract.
+    unsafe {
+        if has(Features::XSAVE) {
+            asm!("xrstor64 [{}]", in(reg) image, in("eax") u32::MAX, in("edx") u32::MAX, options(nostack));
+        } else {
+            asm!("fxrstor64 [{}]", in(reg) image, options(nostack));
         }
-        let area = state.area.as_mut()?;
-        let components = area.components;
-        let bytes = area.bytes_mut();
-        bytes[..SW_AT].copy_from_slice(&legacy[..SW_AT]);
-        if enabled != 0 {
-            let format = if compacted() { COMPACTED | components } else { 0 };
-            bytes[LEGACY..LEGACY + 8].copy_from_slice(&present.to_le_bytes());
-            bytes[LEGACY + 8..LEGACY + 16].copy_from_slice(&format.to_le_bytes());
-        }
-        // An extended frame is as long as the standard format, so all of these lie in it.
-        for i in beyond_legacy(present) {
-            let (len, standard, _) = component(i);
-            let to = offset(components, i);
-            bytes[to..to + len].copy_from_slice(&frame[standard..standard + len]);
-        }
-        Some(())
     }
 }
 

@@ -57,6 +57,8 @@ pub struct PerCpu {
     pub fpu_live: Cell<*mut super::fpu::State>,
     /// The last token that this CPU gave out.
     pub fpu_token: Cell<u64>,
+    /// Whether the next use of the registers traps (CR0.TS).
+    pub fpu_closed: Cell<bool>,
     /// Vectors that came in and are not yet serviced, a bit each.
     pub pending: [Cell<u64>; 4],
     /// The CPU's number.
@@ -101,6 +103,7 @@ impl PerCpu {
             fpu_installed: Cell::new(super::fpu::NOBODY),
             fpu_live: Cell::new(core::ptr::null_mut()),
             fpu_token: Cell::new(0),
+            fpu_closed: Cell::new(false),
             pending: [const { Cell::new(0) }; 4],
             id: Cell::new(0),
             fsgsbase: Cell::new(0),

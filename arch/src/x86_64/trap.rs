@@ -70,6 +70,9 @@ global_asm!(
     FSGSBASE = const offset_of!(PerCpu, fsgsbase),
 );
 
+/// Stands in the place of a page fault's error code where an access was refused for another reason.
+pub(super) const NOT_A_PAGE: u64 = u64::MAX;
+
 /// An instruction that may fault on a user address, and where to go on if it does. Made by the assembly of
 /// `usercopy`.
 #[repr(C)]
@@ -103,6 +106,15 @@ extern "C" fn kernel_exception(frame: &mut Frame) {
                 let cpu = percpu::this();
                 cpu.fault_addr.set(addr);
                 cpu.fault_code.set(frame.error);
+                frame.rip = resume;
+                frame.rflags &= !RFLAGS_AC;
+                return;
+            }
+        }
+        // Vector state of a program that is not one.
+        13 => {
+            if let Some(resume) = fixup(frame.rip) {
+                percpu::this().fault_code.set(NOT_A_PAGE);
                 frame.rip = resume;
                 frame.rflags &= !RFLAGS_AC;
                 return;

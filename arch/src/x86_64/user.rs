@@ -70,6 +70,8 @@ pub struct Context {
 
 /// A system call; only the registers that it may change have changed, so SYSRET leads back.
 pub const KIND_SYSCALL: u64 = 0x100;
+/// The vector of the exception that a use of the vector registers raises while CR0.TS is set.
+const NO_DEVICE: u64 = 7;
 /// All registers must be restored.
 const KIND_FULL: u64 = 0x101;
 /// The program counter is one that the machine cannot return to.
@@ -287,24 +289,32 @@ impl Context {
 /// right address space must be active.
 #[inline]
 pub fn enter(context: &mut Context, fpu: &mut Fpu) -> Trap {
-    fpu.make_current();
-    // SAFETY: the routine saves what the calling convention makes it keep in RBX and RBP around it and the rest is
-    // declared as lost. It writes to the context only, which this borrow owns, and to this CPU's record. User mode
-    // cannot touch kernel memory. The vector registers are the program's; kernel code has no use for them.
-    unsafe {
-        asm!(
-            "push rbx",
-            "push rbp",
-            "call gs:[{enter}]",
-            "pop rbp",
-            "pop rbx",
-            enter = const offset_of!(percpu::PerCpu, enter),
-            inout("rdi") core::ptr::from_mut(context) => _,
-            out("rax") _, out("rcx") _, out("rdx") _, out("rsi") _, out("r8") _, out("r9") _,
-            out("r10") _, out("r11") _, out("r12") _, out("r13") _, out("r14") _, out("r15") _,
-        );
+    loop {
+        fpu.make_current();
+        // SAFETY: the routine saves what the calling convention makes it keep in RBX and RBP around it and the rest is
+        // declared as lost. It writes to the context only, which this borrow owns, and to this CPU's record. User mode
+        // cannot touch kernel memory. The vector registers are the program's; kernel code has no use for them.
+        unsafe {
+            asm!(
+                "push rbx",
+                "push rbp",
+                "call gs:[{enter}]",
+                "pop rbp",
+                "pop rbx",
+                enter = const offset_of!(percpu::PerCpu, enter),
+                inout("rdi") core::ptr::from_mut(context) => _,
+                out("rax") _, out("rcx") _, out("rdx") _, out("rsi") _, out("r8") _, out("r9") _,
+                out("r10") _, out("r11") _, out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+            );
+        }
+        if context.kind == KIND_SYSCALL {
+            return Trap::Syscall;
+        }
+        // The first use of the vector registers is between the program and this module.
+        if context.kind != NO_DEVICE || !fpu.open() {
+            return decode(context);
+        }
     }
-    if context.kind == KIND_SYSCALL { Trap::Syscall } else { decode(context) }
 }
 
 /// What any trap but a system call means.

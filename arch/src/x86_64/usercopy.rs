@@ -4,9 +4,12 @@
 //! Each instruction that touches user memory has an entry in the table of fixups; a fault there goes on at a label
 //! that reports it. SMAP is lifted around these instructions only.
 
+use super::features::{Features, has};
 use super::paging::USER_END;
 use super::percpu;
+use super::trap::NOT_A_PAGE;
 use super::user::page_fault;
+use super::xsave;
 use crate::addr::VirtAddr;
 use crate::trap::{Access, PageFault};
 use core::arch::asm;
@@ -266,6 +269,63 @@ pub fn read_string(src: VirtAddr, dst: &mut [u8]) -> Result<usize, PageFault> {
         }
     }
     Ok(dst.len())
+}
+
+/// Stores all vector registers to `dst`: by XSAVE in standard format where the CPU has it, else by FXSAVE. The
+/// description inside and the header are the caller's to write. They must be open to use; `dst` is a multiple of 64.
+pub(super) fn save_vectors(dst: VirtAddr) -> Result<(), PageFault> {
+    reach(dst, xsave::frame_bytes(), Access::Write).map_err(|(fault, _)| fault)?;
+    // SAFETY: below USER_END, and a fault does nothing but go to the label. The size is that of all components that are
+    // switched on.
+    unsafe {
+        if has(Features::XSAVE) {
+            asm!(
+                stac!(), "2: xsave64 [{dst}]", clac!(), fixup!("2", "{fault}"),
+                dst = in(reg) dst.0, in("eax") u32::MAX, in("edx") u32::MAX,
+                fault = label { return Err(last_fault()) },
+                options(nostack),
+            );
+        } else {
+            asm!(
+                stac!(), "2: fxsave64 [{dst}]", clac!(), fixup!("2", "{fault}"),
+                dst = in(reg) dst.0, fault = label { return Err(last_fault()) },
+                options(nostack),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Loads vector registers from `src`: of `components` by XRSTOR in standard format, the legacy ones by FXRSTOR if there are
+/// none. They must be open to use. `Ok(false)` if the CPU refuses the contents. After that or a fault any of them
+/// may have been loaded.
+pub(super) fn load_vectors(src: VirtAddr, components: u64) -> Result<bool, PageFault> {
+    reach(src, xsave::frame_bytes(), Access::Read).map_err(|(fault, _)| fault)?;
+    // SAFETY: below USER_END, and a fault does nothing but go to the label. Whatever is loaded belongs to the program: the
+    // components are those that programs may use, and the CPU checks the contents.
+    unsafe {
+        if components != 0 {
+            asm!(
+                stac!(), "2: xrstor64 [{src}]", clac!(), fixup!("2", "{fault}"),
+                src = in(reg) src.0, in("eax") components as u32, in("edx") (components >> 32) as u32,
+                fault = label { return refused() },
+                options(nostack, readonly),
+            );
+        } else {
+            asm!(
+                stac!(), "2: fxrstor64 [{src}]", clac!(), fixup!("2", "{fault}"),
+                src = in(reg) src.0, fault = label { return refused() },
+                options(nostack, readonly),
+            );
+        }
+    }
+    Ok(true)
+}
+
+/// Why loading vector registers failed.
+#[cold]
+fn refused() -> Result<bool, PageFault> {
+    if percpu::this().fault_code.get() == NOT_A_PAGE { Ok(false) } else { Err(last_fault()) }
 }
 
 /// Loads a 32-bit word atomically. `addr` must be aligned to 4.

@@ -16,12 +16,10 @@ pub struct OutOfMemory;
 pub const LEGACY: usize = 512;
 pub const HEADER: usize = 64;
 pub const MXCSR_AT: usize = 24;
-pub const MXCSR_MASK_AT: usize = 28;
 /// State components that are offered: x87, SSE, AVX, AVX-512 (three).
 pub const COMPONENTS: u64 = 0b1110_0111;
 pub const X87_SSE: u64 = 0b11;
 pub const AVX512: u64 = 0b1110_0000;
-pub const COMPACTED: u64 = 1 << 63;
 
 /// Where Linux's signal frames describe the format inside the FXSAVE area: `struct _fpx_sw_bytes`.
 pub const SW_AT: usize = 464;
@@ -32,7 +30,6 @@ pub const MAGIC2: u32 = 0x4650_5845;
 pub static ENABLED: AtomicU64 = AtomicU64::new(0);
 /// Bytes of the standard format with all of them.
 pub static STANDARD_SIZE: AtomicU32 = AtomicU32::new(0);
-pub static MXCSR_MASK: AtomicU32 = AtomicU32::new(0xffbf);
 
 #[repr(C, align(64))]
 pub struct Image(pub [u8; LEGACY + HEADER]);
@@ -177,25 +174,6 @@ pub unsafe fn enable() {
         let aligned = if leaf.ecx & 2 != 0 { ALIGNED } else { 0 };
         LAYOUTS[i as usize].store(u64::from(leaf.eax) | u64::from(leaf.ebx) << 32 | aligned, Ordering::Relaxed);
     }
-}
-
-/// Finds out which bits of MXCSR exist. To be called once.
-pub fn detect_mxcsr() {
-    let mut image = Image([0; LEGACY + HEADER]);
-    // SAFETY: the image is aligned and large enough.
-    unsafe { asm!("fxsave64 [{}]", in(reg) &mut image, options(nostack, preserves_flags)) };
-    let mask = u32_at(&image.0, MXCSR_MASK_AT);
-    if mask != 0 {
-        MXCSR_MASK.store(mask, Ordering::Relaxed);
-    }
-}
-
-pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
-}
-
-pub fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
 /// Unmasked x87 exceptions that are pending, as IEEE 754 bits.

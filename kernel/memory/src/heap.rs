@@ -19,22 +19,32 @@ use core::sync::atomic::Ordering::Relaxed;
 use executor::spin::SpinLock;
 
 /// Sizes of objects. Each is a multiple of 16.
-const SIZES: [usize; 15] = [16, 32, 48, 64, 96, 128, 192, 256, 320, 384, 512, 672, 1024, 1360, 2048];
+const SIZES: [usize; 18] = [16, 32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512, 576, 672, 816, 1024, 1360, 2048];
 const LARGEST: usize = SIZES[SIZES.len() - 1];
 
 /// The class of a size in units of 16 bytes.
-const CLASS_OF: [u8; LARGEST / 16 + 1] = {
-    let mut table = [0; LARGEST / 16 + 1];
+const CLASS_OF: [u8; LARGEST / 16 + 1] = classes(16);
+
+/// The alignment of a line of the cache, which some objects want. A slab begins with its page, so a class whose size is a
+/// multiple of this has it.
+const LINE: usize = 64;
+
+/// The class of a size in units of a line, for objects that begin with one.
+const LINED_CLASS_OF: [u8; LARGEST / LINE + 1] = classes(LINE);
+
+/// For each size in units of `align`, the first class that is large enough and keeps to `align`.
+const fn classes<const N: usize>(align: usize) -> [u8; N] {
+    let mut table = [0; N];
     let (mut units, mut class) = (0, 0);
-    while units < table.len() {
-        if units * 16 > SIZES[class] {
+    while units < N {
+        while units * align > SIZES[class] || !SIZES[class].is_multiple_of(align) {
             class += 1;
         }
         table[units] = class as u8;
         units += 1;
     }
     table
-};
+}
 
 /// How many free objects of a class a CPU keeps at most: about two pages full.
 const fn limit(class: usize) -> usize {
@@ -99,9 +109,13 @@ fn frame_of(ptr: *const u8) -> u32 {
 /// The class that serves `layout`; `None` if it is large.
 #[inline(always)]
 fn class_of(layout: &Layout) -> Option<usize> {
-    // Classes are aligned to 16 only; power-of-two classes to their own size.
-    let size = if layout.align() > 16 { layout.size().max(layout.align()).next_power_of_two() } else { layout.size() };
-    if size > LARGEST { None } else { Some(usize::from(CLASS_OF[size.div_ceil(16)])) }
+    let class = match layout.align() {
+        ..=16 => CLASS_OF.get(layout.size().div_ceil(16)),
+        ..=LINE => LINED_CLASS_OF.get(layout.size().div_ceil(LINE)),
+        // A class that is a power of two is aligned to its own size.
+        align => CLASS_OF.get(layout.size().max(align).next_power_of_two() / 16),
+    };
+    class.map(|class| usize::from(*class))
 }
 
 impl Heap {

@@ -13,6 +13,7 @@
 extern crate alloc;
 
 mod boot;
+mod boxed;
 pub mod frames;
 pub mod heap;
 pub mod io;
@@ -23,6 +24,7 @@ pub mod tlb;
 pub mod user;
 
 pub use boot::with_boot_range;
+pub use boxed::try_pin;
 pub use frames::{Frame, Kind, OutOfMemory, admit, init, stats};
 pub use heap::KernelHeap;
 pub use space::{FaultError, Space};

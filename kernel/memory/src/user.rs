@@ -144,6 +144,13 @@ impl<T: IntoBytes + Immutable> UserPtr<T> {
     }
 }
 
+impl<T> UserPtr<T> {
+    /// Fills the place of `count` values with zero bytes.
+    pub fn zero(self, count: usize) -> Result<(), PageFault> {
+        usercopy::zero(self.addr, count * size_of::<T>()).map_err(|(fault, _)| fault)
+    }
+}
+
 impl UserPtr<u32> {
     /// Loads the word atomically, as futex(2) does. EINVAL if it is not aligned.
     pub fn load(self) -> Result<u32> {

@@ -85,7 +85,6 @@ pub fn finish(current: Current, status: i32) {
     if !thread.is_leader() {
         let pid = thread.view.lock().pid.clone();
         pid.release();
-        pid.exited.notify_all(executor::ALL);
     }
     process.threads_changed.notify_all(executor::ALL);
     // The record may outlive the future; the task it names is over.
@@ -130,7 +129,6 @@ fn exit_process(tree: &mut Tree, process: &Arc<Process>, status: i32) {
     let mut usage = process.times.exited();
     usage.add(&process.times.children());
     process.links(tree).zombie = Some(Zombie { status, usage });
-    process.pid().exited.notify_all(executor::ALL);
     announce(tree, process);
 }
 

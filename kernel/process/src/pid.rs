@@ -10,7 +10,6 @@ use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use base::{Errno, rank};
-use executor::WaitQueue;
 use executor::spin::SpinLock;
 
 /// The default of `kernel.pid_max`: numbers stay below it.
@@ -22,9 +21,6 @@ const RESERVED: u32 = 300;
 pub struct Pid {
     number: u32,
     links: SpinLock<Links>,
-    /// Woken when the process of this number has exited as a whole or, for a thread's own number, when
-    /// the thread has: pidfds poll on it.
-    pub exited: WaitQueue,
 }
 
 #[derive(Default)]
@@ -47,8 +43,7 @@ impl Pid {
         let mut table = TABLE.lock();
         let number = table.free_number().ok_or(Errno::EAGAIN)?;
         table.last = number;
-        let pid =
-            Arc::new(Pid { number, links: SpinLock::new(rank::THREAD, Links::default()), exited: WaitQueue::new() });
+        let pid = Arc::new(Pid { number, links: SpinLock::new(rank::THREAD, Links::default()) });
         table.pids.insert(number, Arc::downgrade(&pid));
         Ok(pid)
     }

@@ -11,7 +11,7 @@ use base::{Credentials, rank};
 use bitflags::bitflags;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use executor::spin::SpinLock;
-use executor::{SchedParams, Task, WaitQueue};
+use executor::{SchedParams, Task};
 use memory::Space;
 use vfs::{FdTable, FsContext};
 
@@ -77,8 +77,6 @@ pub struct Thread {
     pub(crate) waiting_for: AtomicU64,
     /// Signals sent to this thread alone.
     pub signals: SpinLock<Pending>,
-    /// Woken when a signal is queued for this thread: signalfd, sigtimedwait.
-    pub signals_changed: WaitQueue,
     /// What it shares with others.
     pub view: SpinLock<View>,
     /// What it has used.
@@ -103,7 +101,6 @@ impl Thread {
             space_id,
             waiting_for: AtomicU64::new(0),
             signals: SpinLock::new(rank::THREAD_SIGNALS, Pending::new()),
-            signals_changed: WaitQueue::new(),
             view: SpinLock::new(rank::THREAD, view),
             times: ThreadTimes::new(),
             charge: SpinLock::new(rank::THREAD, None),
@@ -253,5 +250,19 @@ impl Thread {
 impl Drop for WaitingForSignals<'_> {
     fn drop(&mut self) {
         self.0.waiting_for.store(0, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_of_a_thread_and_its_number_stay_within_their_budget() {
+        // Locks that check their order are larger than those of a release.
+        const BUDGET: usize = 480;
+        let (thread, pid) = (size_of::<Thread>(), size_of::<Pid>());
+        println!("a thread's record: {thread} bytes, its number: {pid}, budget {BUDGET} for both");
+        assert!(thread + pid <= BUDGET);
     }
 }

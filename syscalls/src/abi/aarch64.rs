@@ -61,18 +61,17 @@ const FPSIMD_MAGIC: u32 = 0x4650_8001;
 /// The record of vector registers: head, FPSR and FPCR, 32 registers.
 const FPSIMD_BYTES: usize = 528;
 const ESR_MAGIC: u32 = 0x4553_5201;
-/// What is written of a frame: up to the record that ends the list.
-const WRITTEN: usize = RECORDS + (FPSIMD_BYTES + 16 + 16) / 8;
-/// Bytes of `struct user_fpsimd_state`: registers first, then FPSR and FPCR.
-const FPSIMD_STATE: usize = 528;
+/// What is written before the vector registers: up to the head of their record.
+const SAID: usize = RECORDS + 1;
 
 /// Builds the frame below `top`; returns its lowest address.
 pub fn push_frame(current: &mut Current, top: usize, info: &Siginfo, action: &Action, saved: &Saved) -> Result<usize> {
+    let Disposition::Handler(handler) = action.disposition else { return Err(Errno::EINVAL.into()) };
     // A frame record, so that the handler's caller can be found.
     let record = (top & !15).wrapping_sub(16);
     let sp = record.wrapping_sub(FRAME) & !15;
-    let mut words = [0u64; WRITTEN];
-    put_bytes(&mut words, &info.encode());
+    let mut words = [0u64; SAID];
+    words[..info::WORDS].copy_from_slice(&info.words());
     words[STACK..STACK + 3].copy_from_slice(&saved.stack);
     words[SIGMASK] = saved.mask.0;
     words[MCONTEXT] = current.cx.far;
@@ -80,36 +79,21 @@ pub fn push_frame(current: &mut Current, top: usize, info: &Siginfo, action: &Ac
     words[MCONTEXT + 32] = current.cx.sp;
     words[MCONTEXT + 33] = current.cx.pc;
     words[MCONTEXT + 34] = current.cx.pstate();
-    fill_records(current, &mut words[RECORDS..]);
+    words[RECORDS] = head(FPSIMD_MAGIC, FPSIMD_BYTES);
     UserPtr::<u64>::new(VirtAddr(record)).write_slice(&[current.cx.x[29], current.cx.x[30]])?;
-    UserPtr::<u64>::new(VirtAddr(sp)).write_slice(&words)?;
+    let at = UserPtr::<u64>::new(VirtAddr(sp));
+    at.write_slice(&words)?;
+    current.fpu.push(at.add(SAID).addr())?;
+    // The last record, and the end of the list.
+    at.add(RECORDS + FPSIMD_BYTES / 8).write_slice(&[head(ESR_MAGIC, 16), current.cx.esr, 0, 0])?;
     let link = if action.flags.contains(SaFlags::RESTORER) { action.restorer } else { current.trampoline.0 };
-    let Disposition::Handler(handler) = action.disposition else { return Err(Errno::EINVAL.into()) };
-    let args = [info.signal.number().into(), sp, sp + UCONTEXT * 8];
-    current.cx.call(handler, sp, args, link);
+    current.cx.call(handler, sp, [info.signal.number().into(), sp, sp + UCONTEXT * 8], link);
     current.cx.x[29] = record as u64;
     Ok(sp)
 }
 
 fn head(magic: u32, size: usize) -> u64 {
     u64::from(magic) | (size as u64) << 32
-}
-
-fn fill_records(current: &mut Current, records: &mut [u64]) {
-    let mut state = [0; FPSIMD_STATE];
-    current.fpu.write(&mut state);
-    records[0] = head(FPSIMD_MAGIC, FPSIMD_BYTES);
-    // FPSR and FPCR come first here and last there.
-    put_bytes(&mut records[1..2], &state[512..520]);
-    put_bytes(&mut records[2..66], &state[..512]);
-    records[66] = head(ESR_MAGIC, 16);
-    records[67] = current.cx.esr;
-}
-
-fn put_bytes(words: &mut [u64], bytes: &[u8]) {
-    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
-        *word = u64::from_ne_bytes(*bytes);
-    }
 }
 
 /// Takes the frame at the stack pointer. What a program may not set is put right or refused by the context
@@ -138,12 +122,7 @@ fn restore_vectors(current: &mut Current, records: usize) -> Result<()> {
         match (magic, size as usize) {
             (0, 0) => break,
             (FPSIMD_MAGIC, FPSIMD_BYTES) if !found => {
-                let mut raw = [0; FPSIMD_BYTES - 8];
-                UserPtr::<u8>::new(VirtAddr(records + at + 8)).read_slice(&mut raw)?;
-                let mut state = [0; FPSIMD_STATE];
-                state[..512].copy_from_slice(&raw[8..]);
-                state[512..520].copy_from_slice(&raw[..8]);
-                found = current.fpu.read(&state);
+                found = current.fpu.pop(VirtAddr(records + at + 8))?;
             }
             (ESR_MAGIC, 16) => {}
             _ => return Err(Errno::EFAULT.into()),

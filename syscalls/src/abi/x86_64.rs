@@ -17,7 +17,7 @@ use arch::user::Regs;
 use base::{Errno, Result};
 use memory::user::UserPtr;
 use process::Current;
-use process::signal::{Action, SaFlags, Siginfo, Signal, SignalSet, info};
+use process::signal::{Action, Disposition, SaFlags, Siginfo, Signal, SignalSet, info};
 
 /// The calls that no other architecture has.
 pub const CALLS: Calls = &[(linux_raw_sys::general::__NR_arch_prctl, fast(arch_prctl))];
@@ -70,14 +70,16 @@ pub fn below_red_zone(sp: usize) -> usize {
     sp.wrapping_sub(128)
 }
 
-/// Words of `struct rt_sigframe`: return address, ucontext, siginfo.
-const WORDS: usize = 55;
-/// Where the registers are in it, in words: after the return address, uc_flags, uc_link and uc_stack.
+/// Where the registers are in `struct rt_sigframe`, in words: after the return address, uc_flags, uc_link and uc_stack.
 const MCONTEXT: usize = 6;
-/// uc_sigmask.
+/// uc_sigmask: after 23 words of registers, the pointer to the vector state, and eight more.
 const SIGMASK: usize = MCONTEXT + 32;
 /// siginfo.
 const INFO: usize = SIGMASK + 1;
+/// The words that say something; then siginfo has zeros up to the end.
+const SAID: usize = INFO + info::WORDS;
+/// All of it.
+const WORDS: usize = INFO + info::SIZE / 8;
 /// The pointer to the vector state.
 const FPSTATE: usize = MCONTEXT + 23;
 
@@ -86,97 +88,49 @@ const UC_FLAGS: u64 = 7;
 
 /// Builds the frame below `top`; returns its lowest address.
 pub fn push_frame(current: &mut Current, top: usize, info: &Siginfo, action: &Action, saved: &Saved) -> Result<usize> {
+    let Disposition::Handler(handler) = action.disposition else { return Err(Errno::EINVAL.into()) };
     if !action.flags.contains(SaFlags::RESTORER) {
         return Err(Errno::EFAULT.into());
     }
-    let size = current.fpu.frame_size();
-    let fpstate = top.wrapping_sub(size) & !63;
+    let fpstate = top.wrapping_sub(current.fpu.frame_size()) & !63;
     let sp = (fpstate.wrapping_sub(WORDS * 8) & !15).wrapping_sub(8);
-    let mut words = [0u64; WORDS];
-    words[0] = action.restorer as u64;
-    words[1] = UC_FLAGS;
-    words[3..6].copy_from_slice(&saved.stack);
-    fill_mcontext(current, &mut words, saved, fpstate);
-    words[SIGMASK] = saved.mask.0;
-    let encoded = info.encode();
-    for (word, bytes) in words[INFO..].iter_mut().zip(encoded.as_chunks::<8>().0) {
-        *word = u64::from_ne_bytes(*bytes);
-    }
-    write_fpu(current, fpstate, size)?;
-    UserPtr::<u64>::new(VirtAddr(sp)).write_slice(&words)?;
-    let Siginfo { signal, .. } = *info;
-    let args = [signal.number().into(), sp + INFO * 8, sp + 8];
-    let process::signal::Disposition::Handler(handler) = action.disposition else {
-        return Err(Errno::EINVAL.into());
-    };
-    current.cx.call(handler, sp, args, 0);
+    let words = words(current, info, action, saved, fpstate);
+    let at = UserPtr::<u64>::new(VirtAddr(sp));
+    at.write_slice(&words)?;
+    at.add(SAID).zero(WORDS - SAID)?;
+    current.fpu.push(VirtAddr(fpstate))?;
+    current.cx.call(handler, sp, [info.signal.number().into(), sp + INFO * 8, sp + 8], 0);
     Ok(sp)
 }
 
-fn fill_mcontext(current: &Current, words: &mut [u64; WORDS], saved: &Saved, fpstate: usize) {
+fn words(current: &Current, info: &Siginfo, action: &Action, saved: &Saved, fpstate: usize) -> [u64; SAID] {
     let regs = current.cx.regs();
     let (cs, ss) = current.cx.segments();
     let (trap, error, cr2) = current.cx.last_trap();
     let segments = u64::from(cs) | u64::from(ss) << 48;
-    let mcontext = [
-        regs.r8,
-        regs.r9,
-        regs.r10,
-        regs.r11,
-        regs.r12,
-        regs.r13,
-        regs.r14,
-        regs.r15,
-        regs.rdi,
-        regs.rsi,
-        regs.rbp,
-        regs.rbx,
-        regs.rdx,
-        regs.rax,
-        regs.rcx,
-        regs.rsp,
-        regs.rip,
-        regs.rflags,
-        segments,
-        error,
-        trap,
-        saved.mask.0,
-        cr2,
-        fpstate as u64,
+    let [base, flags, size] = saved.stack;
+    let [i0, i1, i2, i3, i4, i5] = info.words();
+    #[rustfmt::skip]
+    let words = [
+        action.restorer as u64, UC_FLAGS, 0, base, flags, size,
+        regs.r8, regs.r9, regs.r10, regs.r11, regs.r12, regs.r13, regs.r14, regs.r15,
+        regs.rdi, regs.rsi, regs.rbp, regs.rbx, regs.rdx, regs.rax, regs.rcx, regs.rsp, regs.rip, regs.rflags,
+        segments, error, trap, saved.mask.0, cr2, fpstate as u64, 0, 0, 0, 0, 0, 0, 0, 0,
+        saved.mask.0, i0, i1, i2, i3, i4, i5,
     ];
-    words[MCONTEXT..MCONTEXT + mcontext.len()].copy_from_slice(&mcontext);
-}
-
-/// Room for the vector state of a frame with AVX. The state is passed over the kernel's stack in a buffer of the first
-/// size that it fits, since clearing one is a good part of what a signal costs.
-const WITH_AVX: usize = 840;
-/// The same with AVX-512.
-const WITH_AVX512: usize = 3072;
-
-fn write_fpu(current: &mut Current, addr: usize, size: usize) -> Result<()> {
-    match size {
-        ..=WITH_AVX => write_fpu_over(current, addr, &mut [0; WITH_AVX][..size]),
-        _ if size <= WITH_AVX512 => write_fpu_over(current, addr, &mut [0; WITH_AVX512][..size]),
-        _ => write_fpu_over(current, addr, &mut alloc::vec![0; size]),
-    }
-}
-
-fn write_fpu_over(current: &mut Current, addr: usize, buf: &mut [u8]) -> Result<()> {
-    current.fpu.write(buf);
-    Ok(UserPtr::<u8>::new(VirtAddr(addr)).write_slice(buf)?)
+    words
 }
 
 /// Takes the frame that the stack pointer points past the return address of. What a program may not set is put
 /// right or refused by the context itself.
 pub fn pop_frame(current: &mut Current) -> Result<Saved> {
     let sp = current.cx.sp().wrapping_sub(8);
-    let mut words = [0u64; WORDS];
+    let mut words = [0u64; INFO];
     UserPtr::<u64>::new(VirtAddr(sp)).read_slice(&mut words)?;
-    let fpstate = words[FPSTATE] as usize;
-    if fpstate == 0 {
-        current.fpu.reset();
-    } else {
-        read_fpu(current, fpstate)?;
+    match words[FPSTATE] as usize {
+        0 => current.fpu.clear(),
+        fpstate if current.fpu.pop(VirtAddr(fpstate))? => {}
+        _ => return Err(Errno::EFAULT.into()),
     }
     let m = &words[MCONTEXT..];
     current.cx.set_regs(&Regs {
@@ -201,20 +155,3 @@ pub fn pop_frame(current: &mut Current) -> Result<Saved> {
     });
     Ok(Saved { mask: SignalSet(words[SIGMASK]), stack: [words[3], words[4], words[5]] })
 }
-
-fn read_fpu(current: &mut Current, addr: usize) -> Result<()> {
-    let size = current.fpu.frame_size();
-    match size {
-        ..=WITH_AVX => read_fpu_over(current, addr, &mut [0; WITH_AVX][..size]),
-        _ if size <= WITH_AVX512 => read_fpu_over(current, addr, &mut [0; WITH_AVX512][..size]),
-        _ => read_fpu_over(current, addr, &mut alloc::vec![0; size]),
-    }
-}
-
-fn read_fpu_over(current: &mut Current, addr: usize, buf: &mut [u8]) -> Result<()> {
-    UserPtr::<u8>::new(VirtAddr(addr)).read_slice(buf)?;
-    if current.fpu.read(buf) { Ok(()) } else { Err(Errno::EFAULT.into()) }
-}
-
-/// The number of 64-bit words of a siginfo that the frame holds.
-const _: () = assert!(INFO + info::SIZE / 8 == WORDS);

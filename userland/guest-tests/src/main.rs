@@ -13,6 +13,7 @@ mod net;
 mod process;
 mod signals;
 mod sockets;
+mod vectors;
 
 use rt::raw::general::{O_CLOEXEC, POLLIN, SIGKILL, pollfd};
 use rt::{println, sys};
@@ -56,7 +57,8 @@ macro_rules! tests {
     };
 }
 
-const SUITES: &[&[Test]] = &[process::TESTS, signals::TESTS, ipc::TESTS, memory::TESTS, files::TESTS, sockets::TESTS];
+const SUITES: &[&[Test]] =
+    &[process::TESTS, signals::TESTS, ipc::TESTS, memory::TESTS, files::TESTS, sockets::TESTS, vectors::TESTS];
 
 /// How long one test may take.
 const LIMIT_MS: i64 = 20_000;

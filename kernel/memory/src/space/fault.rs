@@ -3,6 +3,7 @@
 use super::area::{Area, Flags};
 use super::table::load;
 use super::{Inner, Recent, Space};
+use crate::boxed::try_pin;
 use crate::frames::{Frame, Kind, OutOfMemory};
 use arch::addr::{PAGE_SIZE, VirtAddr};
 use arch::paging::{self, Entry, Perm, USER_END};
@@ -43,6 +44,14 @@ pub(super) fn object_error(error: Error) -> FaultError {
 impl Space {
     /// Makes the access that faulted possible. May wait for the space's lock and for other CPUs.
     pub async fn fault(&self, fault: PageFault) -> Result<(), FaultError> {
+        match self.try_fault(fault) {
+            Some(result) => result,
+            // On the heap, since waiting here is rare and every call that touches user memory awaits this.
+            None => try_pin(self.fault_waiting(fault))?.await,
+        }
+    }
+
+    async fn fault_waiting(&self, fault: PageFault) -> Result<(), FaultError> {
         let answer = self.resolve(&*self.inner.read().await, fault);
         if let Some(result) = answer {
             return result;

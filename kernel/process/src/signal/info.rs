@@ -57,6 +57,9 @@ pub mod code {
 /// Bytes in a `siginfo_t`.
 pub const SIZE: usize = 128;
 
+/// The 64-bit words of it that say something.
+pub const WORDS: usize = 6;
+
 /// A signal and what came with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Siginfo {
@@ -136,41 +139,28 @@ impl Siginfo {
         Siginfo { signal, code, fields: Fields::Fault { addr } }
     }
 
-    /// As 64-bit programs lay it out.
+    /// As 64-bit programs lay it out: the first words. The others are zero.
+    #[inline]
+    pub fn words(&self) -> [u64; WORDS] {
+        let two = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        let fields = match self.fields {
+            Fields::None => [0; 4],
+            Fields::Sender { pid, uid } => [two(pid, uid), 0, 0, 0],
+            Fields::Value { pid, uid, value } => [two(pid, uid), value as u64, 0, 0],
+            Fields::Child { pid, uid, status, utime, stime } => [two(pid, uid), two(status as u32, 0), utime, stime],
+            Fields::Fault { addr } => [addr as u64, 0, 0, 0],
+            Fields::Timer { id, overrun, value } => [two(id as u32, overrun as u32), value as u64, 0, 0],
+            Fields::Raw(words) => words,
+        };
+        let [a, b, c, d] = fields;
+        [self.signal.number().into(), two(self.code as u32, 0), a, b, c, d]
+    }
+
+    /// All of it as bytes.
     pub fn encode(&self) -> [u8; SIZE] {
         let mut out = [0; SIZE];
-        let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
-        put(0, &i32::from(self.signal.number()).to_ne_bytes());
-        put(8, &self.code.to_ne_bytes());
-        match self.fields {
-            Fields::None => {}
-            Fields::Sender { pid, uid } => {
-                put(16, &pid.to_ne_bytes());
-                put(20, &uid.to_ne_bytes());
-            }
-            Fields::Value { pid, uid, value } => {
-                put(16, &pid.to_ne_bytes());
-                put(20, &uid.to_ne_bytes());
-                put(24, &value.to_ne_bytes());
-            }
-            Fields::Child { pid, uid, status, utime, stime } => {
-                put(16, &pid.to_ne_bytes());
-                put(20, &uid.to_ne_bytes());
-                put(24, &status.to_ne_bytes());
-                put(32, &utime.to_ne_bytes());
-                put(40, &stime.to_ne_bytes());
-            }
-            Fields::Fault { addr } => put(16, &addr.to_ne_bytes()),
-            Fields::Timer { id, overrun, value } => {
-                put(16, &id.to_ne_bytes());
-                put(20, &overrun.to_ne_bytes());
-                put(24, &value.to_ne_bytes());
-            }
-            Fields::Raw(words) => {
-                for (i, word) in words.iter().enumerate() {
-                    put(16 + 8 * i, &word.to_ne_bytes());
-                }
-            }
+        for (to, word) in out.as_chunks_mut::<8>().0.iter_mut().zip(self.words()) {
+            *to = word.to_ne_bytes();
         }
         out
     }

@@ -98,7 +98,6 @@ fn queue(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: Siginfo) ->
     match target {
         Some(thread) => {
             thread.signals.lock().push(info, room).map_err(|_| Errno::EAGAIN)?;
-            thread.signals_changed.notify_all(executor::ALL);
             process.signals_changed.notify_all(executor::ALL);
             if thread.wants(signal) {
                 thread.interrupt(Conditions::SIGNAL);
