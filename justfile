@@ -66,23 +66,39 @@ profile arch row *functions: setup
     @{{harness}} profile "$@"
 
 # run everything that tests something
-test: lint test-host (test-guest "x86_64") (test-guest "aarch64")
+test: lint test-host test-models test-sim (test-guest "x86_64") (test-guest "aarch64")
 
 # run the tests of the development machine
 test-host: setup
     cargo test --quiet --locked
 
-# run the conformance tests in the guest, and use its shell as a person does: just test-guest x86_64 [1,4]
+# run the loom models of the executor: every interleaving of its lock-free parts
+test-models: setup
+    CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom" RUSTFLAGS="--cfg loom" cargo test --quiet --locked --package executor --release loom
+
+# run random programs from seeds that no run had before
+test-sim seeds="1000": setup
+    @cargo build --quiet --locked --package sim
+    @"${CARGO_TARGET_DIR:-target}/debug/sim" fresh=1 seeds="$1"
+
+# run the conformance tests in the guest, use its shell, end it in every way: just test-guest x86_64 [1,4]
 [no-exit-message]
 test-guest arch cpus="1,4": setup
     @{{harness}} test-guest "$1" "$2"
     @{{harness}} test-shell "$1"
+    @{{harness}} test-machine "$1"
 
 # run the conformance tests on Debian's stock kernel, which is the reference
 [no-exit-message]
 test-peer arch="x86_64" cpus="1,4": setup
     @POLLUX_KERNEL=peer {{harness}} test-guest "$1" "$2"
     @POLLUX_KERNEL=peer {{harness}} test-shell "$1"
+    @POLLUX_KERNEL=peer {{harness}} test-machine "$1"
+
+# run busybox's own test suite on Debian's stock kernel and on ours, and compare: just test-busybox x86_64 [APPLET...]
+[no-exit-message]
+test-busybox arch *applets: setup
+    @{{harness}} test-busybox "$@"
 
 # run random programs on the simulated machine: just sim seeds=1000 [from=K], just sim seed=K [trace=1]
 [no-exit-message]

@@ -84,13 +84,15 @@ fn start(root: Location, line: CommandLine, first: First) {
     }
 }
 
-/// The programs to try, in order: what the command line names must work; the usual ones may be absent.
+/// The programs to try, in order. After what `init=` names comes nothing: who asks for it means it.
 fn candidates(line: &CommandLine) -> Vec<Vec<u8>> {
-    if let Some(path) = line.rdinit.as_ref().or(line.init.as_ref()) {
-        return alloc::vec![path.clone()];
+    let mut paths: Vec<Vec<u8>> = line.rdinit.iter().chain(&line.init).cloned().collect();
+    if line.rdinit.is_none() && line.init.is_none() {
+        paths.push(b"/init".to_vec());
     }
-    let mut paths = alloc::vec![b"/init".to_vec()];
-    paths.extend(INITS.iter().map(|path| path.to_vec()));
+    if line.init.is_none() {
+        paths.extend(INITS.iter().map(|path| path.to_vec()));
+    }
     paths
 }
 

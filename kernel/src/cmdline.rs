@@ -63,9 +63,9 @@ impl CommandLine {
             None => (&word[..], None),
         };
         match (name, value) {
-            (b"rdinit", Some(value)) => self.rdinit = Some(value.to_vec()),
-            (b"init", Some(value)) => {
-                self.init = Some(value.to_vec());
+            (b"rdinit" | b"init", Some(value)) => {
+                let program = if name == b"init" { &mut self.init } else { &mut self.rdinit };
+                *program = Some(value.to_vec());
                 // What stood before was meant for nobody.
                 self.arguments.clear();
             }
@@ -122,9 +122,12 @@ mod tests {
     }
 
     #[test]
-    fn init_forgets_the_arguments_before_it() {
-        let line = CommandLine::parse(b"x init=/bin/sh y");
-        assert_eq!(line.init.as_deref(), Some(&b"/bin/sh"[..]));
-        assert_eq!(line.arguments, [b"y".to_vec()]);
+    fn init_and_rdinit_forget_the_arguments_before_them() {
+        for (text, program) in [(&b"x init=/bin/sh y"[..], "init"), (b"x rdinit=/bin/sh y", "rdinit")] {
+            let line = CommandLine::parse(text);
+            let named = if program == "init" { &line.init } else { &line.rdinit };
+            assert_eq!(named.as_deref(), Some(&b"/bin/sh"[..]), "{program}");
+            assert_eq!(line.arguments, [b"y".to_vec()], "{program}");
+        }
     }
 }

@@ -108,4 +108,8 @@ impl ExitHook for Jobs {
         job::disassociate(self, session);
         TERMINALS.lock().remove(&session);
     }
+
+    fn first_process_exits(&self, status: i32) {
+        crate::shutdown::panic(&format_args!("Attempted to kill init! exitcode={status:#010x}"))
+    }
 }

@@ -20,4 +20,5 @@ pub mod network;
 pub mod proc;
 pub mod random;
 pub mod shutdown;
+pub mod sysrq;
 pub mod time;

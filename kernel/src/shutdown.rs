@@ -5,23 +5,27 @@ use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 /// Turns the machine off.
 pub fn power_off() -> ! {
-    ::log::info!("reboot: Power down");
-    crate::console::flush();
+    last_words("Power down");
     arch::power::off()
 }
 
 /// Restarts the machine.
 pub fn restart() -> ! {
-    ::log::info!("reboot: Restarting system");
-    crate::console::flush();
+    last_words("Restarting system");
     arch::power::restart()
 }
 
 /// Stops without turning off.
 pub fn halt() -> ! {
-    ::log::info!("reboot: System halted");
-    crate::console::flush();
+    last_words("System halted");
     arch::power::halt()
+}
+
+/// Says how the machine ends, whatever the command line lets through: who watches the console must not take the end
+/// for a failure.
+fn last_words(text: &str) {
+    crate::log::add(0, alloc::format!("reboot: {text}"));
+    crate::console::flush();
 }
 
 /// Seconds from a panic to a restart: 0 never, negative at once (`panic=`).

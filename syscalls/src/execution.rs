@@ -175,11 +175,14 @@ pub async fn execute_first(current: &mut Current, first: Box<First>) {
     let First { programs, line } = &*first;
     let mut last = (&b""[..], Errno::ENOENT);
     for program in programs {
-        match try_first(current, program, line).await {
+        last = match try_first(current, program, line).await {
             Ok(()) => return,
-            Err(Error::Errno(Errno::ENOENT)) => {}
-            Err(Error::Errno(errno)) => last = (program, errno),
-            Err(_) => last = (program, Errno::EIO),
+            Err(Error::Errno(errno)) => (program, errno),
+            Err(_) => (program, Errno::EIO),
+        };
+        // The usual ones may be absent.
+        if last.1 != Errno::ENOENT || line.rdinit.as_ref() == Some(program) {
+            log::error!("cannot execute {}: {:?}", alloc::string::String::from_utf8_lossy(program), last.1);
         }
     }
     kernel::boot::no_init(last.0, last.1)

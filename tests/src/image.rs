@@ -4,6 +4,7 @@
 //! header at the lowest loaded address.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -59,8 +60,16 @@ pub fn chosen(arch: Arch) -> Result<Kernel> {
     match std::env::var("POLLUX_KERNEL").as_deref() {
         Err(_) | Ok("" | "ours") => build(arch),
         Ok("peer") => peer(arch),
-        Ok(path) => Ok(Kernel { image: path.into(), elf: None, name: path.to_string() }),
+        Ok(path) => Ok(Kernel { image: path.into(), elf: elf_of(Path::new(path)), name: path.to_string() }),
     }
+}
+
+/// The ELF file of an image: the image itself, or what lies beside a flat one that [`build`] made.
+fn elf_of(image: &Path) -> Option<PathBuf> {
+    [image.to_path_buf(), image.with_extension("")].into_iter().find(|path| {
+        let mut magic = [0; 4];
+        fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF"
+    })
 }
 
 /// Lays out the loadable segments as they will be in memory, from the lowest address on.

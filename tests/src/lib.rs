@@ -8,11 +8,13 @@
 pub mod accel;
 pub mod arch;
 pub mod bench;
+pub mod busybox_test;
 pub mod chart;
 pub mod cpio;
 pub mod frame;
 pub mod image;
 pub mod interactive;
+pub mod machine_test;
 pub mod packages;
 pub mod profile;
 pub mod qemu;

@@ -33,7 +33,7 @@ pub fn fetch(arch: Arch, name: &str, wanted: &Wanted) -> Result<Vec<PathBuf>> {
         return Ok(paths);
     }
     eprintln!("setup: fetching Debian packages for the guest ({name}, {}) into {}", arch.debian(), dir.display());
-    let apt = Apt::prepare(arch)?;
+    let apt = Apt::prepare(arch.debian(), arch, &debian_sources()?)?;
     let mut names = Vec::new();
     for package in &wanted.plain {
         names.push(apt.resolve(package)?);
@@ -83,21 +83,49 @@ pub fn unpack(package: &Path) -> Result<PathBuf> {
     Ok(dir)
 }
 
+/// Fetches a source package, if it is not there yet, and gives the directory with the upstream source in `orig` and
+/// Debian's part in `debian`.
+pub fn source(name: &str) -> Result<PathBuf> {
+    let dir = out().join("unpacked").join(format!("source-{name}"));
+    if dir.is_dir() {
+        return Ok(dir);
+    }
+    let archives = out().join("debs/source");
+    fs::create_dir_all(&archives)?;
+    eprintln!("setup: fetching the Debian source of {name} into {}", archives.display());
+    let apt = Apt::prepare("source", Arch::X86_64, &debian_sources()?.replace("deb [", "deb-src ["))?;
+    let text = apt.get(&["source", "--print-uris", name])?;
+    apt.run(&archives, &["source", "--download-only", name])?;
+    let files = text.lines().filter(|line| line.starts_with('\'')).filter_map(|line| line.split_whitespace().nth(1));
+    let partial = dir.with_extension("partial");
+    let _ = fs::remove_dir_all(&partial);
+    for file in files.filter(|file| file.contains(".tar.")) {
+        let (part, strip) = if file.contains(".debian.tar.") { (".", "0") } else { ("orig", "1") };
+        let target = partial.join(part);
+        fs::create_dir_all(&target)?;
+        let mut tar = Command::new("tar");
+        tar.arg("-xf").arg(archives.join(file)).args(["--strip-components", strip, "-C"]).arg(&target);
+        ensure!(tar.status().context("tar")?.success(), "tar cannot unpack {file}");
+    }
+    fs::rename(&partial, &dir).with_context(|| format!("the source of {name} has no archives"))?;
+    Ok(dir)
+}
+
 /// apt with a state of its own for one architecture.
 struct Apt {
     options: Vec<String>,
 }
 
 impl Apt {
-    fn prepare(arch: Arch) -> Result<Apt> {
-        let base = out().join("apt").join(arch.debian());
+    fn prepare(name: &str, arch: Arch, list: &str) -> Result<Apt> {
+        let base = out().join("apt").join(name);
         for dir in ["state/lists/partial", "cache/archives/partial", "parts"] {
             fs::create_dir_all(base.join(dir))?;
         }
         let status = base.join("state/status");
         fs::write(&status, "")?;
         let sources = base.join("sources.list");
-        fs::write(&sources, debian_sources()?)?;
+        fs::write(&sources, list)?;
         let mut apt = Apt { options: Vec::new() };
         for (key, value) in [
             ("Dir::State", base.join("state").display().to_string()),
@@ -176,11 +204,17 @@ impl Apt {
             .filter_map(|line| line.split_whitespace().nth(1).map(str::to_string))
             .collect();
         arguments.remove(1);
-        let output = self.command("apt-get", &arguments).current_dir(dir).output().context("apt-get download")?;
-        if !output.status.success() {
-            bail!("apt-get download failed:\n{}", String::from_utf8_lossy(&output.stderr));
-        }
+        self.run(dir, &arguments)?;
         Ok(files)
+    }
+
+    /// apt-get in a directory, where it puts what it downloads.
+    fn run(&self, dir: &Path, arguments: &[&str]) -> Result<()> {
+        let output = self.command("apt-get", arguments).current_dir(dir).output().context("apt-get")?;
+        if !output.status.success() {
+            bail!("apt-get {} failed:\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@
 //! closure NAME...             Debian packages with what they depend on
 //! drop NAME...                packages left out of the closure (`perl*`)
 //! prune PATH...               paths left out (`usr/share/doc`)
+//! source NAME PART PATH       a file or directory of a Debian source package (`orig/...` or `debian/...`), at the given place
 //! program NAME PATH           a program of the userland workspace
 //! applets BUSYBOX DIRECTORY   a link for each applet of that busybox
 //! dir PATH MODE               a directory
@@ -46,6 +47,7 @@ pub struct Recipe {
     name: String,
     wanted: Wanted,
     prune: Vec<String>,
+    sources: Vec<(String, String, String)>,
     programs: Vec<(String, String)>,
     applets: Vec<(String, String)>,
     nodes: Vec<(String, Node)>,
@@ -96,6 +98,7 @@ impl Recipe {
             ["closure", names @ ..] => self.wanted.closure.extend(owned(names)),
             ["drop", names @ ..] => self.wanted.drop.extend(owned(names)),
             ["prune", paths @ ..] => self.prune.extend(owned(paths)),
+            ["source", name, part, path] => self.sources.push((name.to_string(), part.to_string(), inner(path))),
             ["program", name, path] => self.programs.push((name.to_string(), inner(path))),
             ["applets", busybox, directory] => self.applets.push((inner(busybox), inner(directory))),
             ["dir", path, mode] => self.nodes.push((inner(path), Node::Directory(u32::from_str_radix(mode, 8)?))),
@@ -114,6 +117,9 @@ impl Recipe {
 
     /// Fetches what the recipe needs from outside.
     pub fn fetch(&self, arch: Arch) -> Result<Vec<PathBuf>> {
+        for (name, _, _) in &self.sources {
+            packages::source(name)?;
+        }
         if self.wanted.plain.is_empty() && self.wanted.closure.is_empty() {
             return Ok(Vec::new());
         }
@@ -156,7 +162,15 @@ impl Recipe {
         }
         for package in self.fetch(arch)? {
             let top = packages::unpack(&package)?;
-            self.add_tree(&mut tree, &top, &top)?;
+            self.add_tree(&mut tree, "", &top, &top)?;
+        }
+        for (name, part, path) in &self.sources {
+            let from = packages::source(name)?.join(part);
+            if from.is_dir() {
+                self.add_tree(&mut tree, path, &from, &from)?;
+            } else {
+                tree.insert(path.clone(), Node::Copy(from, 0o644));
+            }
         }
         for (name, path) in &self.programs {
             tree.insert(path.clone(), Node::Copy(programs.join(name), 0o755));
@@ -173,10 +187,12 @@ impl Recipe {
         Ok(tree)
     }
 
-    fn add_tree(&self, tree: &mut BTreeMap<String, Node>, top: &Path, dir: &Path) -> Result<()> {
+    /// Adds what is in `dir`, whose part `top` stands for the directory `at`.
+    fn add_tree(&self, tree: &mut BTreeMap<String, Node>, at: &str, top: &Path, dir: &Path) -> Result<()> {
         for entry in fs::read_dir(dir)? {
             let path = entry?.path();
-            let name = inner(path.strip_prefix(top)?.to_str().context("a name that is not UTF-8")?);
+            let name = Path::new(at).join(path.strip_prefix(top)?);
+            let name = inner(name.to_str().context("a name that is not UTF-8")?);
             if self.prune.iter().any(|prune| name == *prune || name.starts_with(&format!("{prune}/"))) {
                 continue;
             }
@@ -189,7 +205,7 @@ impl Recipe {
                 if !matches!(name.as_str(), "bin" | "sbin" | "lib" | "lib64") {
                     tree.insert(name, Node::Directory(mode));
                 }
-                self.add_tree(tree, top, &path)?;
+                self.add_tree(tree, at, top, &path)?;
             } else {
                 tree.insert(name, Node::Copy(path, mode));
             }

@@ -51,7 +51,9 @@ pub fn demangle(name: &str) -> String {
 fn short(path: &str) -> &str {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/");
     let top = root.trim_end_matches("tests/");
-    path.strip_prefix(top).or_else(|| path.rsplit_once("/library/").map(|(_, rest)| rest)).unwrap_or(path)
+    let registry = || Some(path.split_once("/registry/src/")?.1.split_once('/')?.1);
+    let library = || Some(path.rsplit_once("/library/")?.1);
+    path.strip_prefix(top).or_else(registry).or_else(library).unwrap_or(path)
 }
 
 /// Whether a line says that the kernel gave up.

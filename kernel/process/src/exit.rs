@@ -17,6 +17,9 @@ use memory::user::UserPtr;
 pub trait ExitHook: Send + Sync {
     /// The leader of session `session` exits.
     fn session_leader_exits(&self, session: u32);
+
+    /// The first process exits with a wait status: nobody is left to adopt orphans.
+    fn first_process_exits(&self, status: i32);
 }
 
 static HOOK: executor::spin::SpinLock<Option<&'static dyn ExitHook>> =
@@ -73,6 +76,9 @@ pub fn finish(current: Current, status: i32) {
     if let Some(status) = last {
         let leads = tree::session_of(&tree, &process) == process.id();
         let hook = *HOOK.lock();
+        if let (true, Some(hook)) = (process.is_init(), hook) {
+            hook.first_process_exits(status);
+        }
         if let (true, Some(hook)) = (leads, hook) {
             // The hook sends signals, which takes the tree. Nobody reaps meanwhile: this is no zombie yet.
             drop(tree);

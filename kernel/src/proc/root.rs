@@ -43,6 +43,7 @@ static TABLE: &[Entry<System>] = &[
     link("self", this_process),
     text("stat", Text::new(system::stat)),
     dir("sys", sysctl::TABLE),
+    text("sysrq-trigger", Text::write_only(system::sysrq)),
     link("thread-self", this_thread),
     text("uptime", Text::new(system::uptime)),
     text("version", Text::new(system::version)),

@@ -35,6 +35,14 @@ pub fn command_line(_: &System, out: &mut Buffer) -> Shown {
     Ok(out.write_char('\n')?)
 }
 
+/// proc_sysrq-trigger(5): the first letter is a command.
+pub fn sysrq(_: &System, _: &Caller, bytes: &[u8]) -> Result<()> {
+    if let Some(&letter) = bytes.first() {
+        crate::sysrq::handle(letter);
+    }
+    Ok(())
+}
+
 /// proc_cpuinfo(5).
 pub fn cpuinfo(_: &System, out: &mut Buffer) -> Shown {
     for cpu in 0..cpu::count() {

@@ -158,7 +158,7 @@ fn every_text_of_the_system_can_be_read() {
     let mut texts = 0;
     while let Some(dir) = dirs.pop() {
         for name in w.list(&dir, 7) {
-            if name.starts_with('.') || name == "self" || name == "thread-self" || name == "mounts" {
+            if name.starts_with('.') || ["self", "thread-self", "mounts", "sysrq-trigger"].contains(&&name[..]) {
                 continue;
             }
             let path = format!("{dir}/{name}");
@@ -314,6 +314,14 @@ fn values_are_set_as_a_whole_or_not() {
     assert_eq!(w.write("/proc/sys/kernel/pid_max", "4194304\n"), Ok(8));
     assert_eq!(w.write("/proc/sys/vm/overcommit_memory", "1\n"), Err(Errno::EINVAL.into()));
     assert_eq!(w.write("/proc/version", "x"), Err(Errno::EIO.into()));
+}
+
+#[test]
+fn the_sysrq_trigger_is_written_and_not_read() {
+    let w = World::new();
+    assert_eq!(w.write("/proc/sysrq-trigger", "h\n"), Ok(2), "a letter without a command only lists the others");
+    let file = w.open("/proc/sysrq-trigger", OpenFlags::empty()).unwrap();
+    assert_eq!(w.read_some(&file, 1), Err(Errno::EIO.into()));
 }
 
 #[test]

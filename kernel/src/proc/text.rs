@@ -122,6 +122,11 @@ impl<S> Text<S> {
         Text { mode: 0o444, private: false, show: Show::Later(show), store: None }
     }
 
+    /// Only for the owner to write; reading is EIO.
+    pub const fn write_only(store: Store<S>) -> Text<S> {
+        Text { mode: 0o200, private: false, show: Show::Now(|_, _| Err(Errno::EIO.into())), store: Some(store) }
+    }
+
     /// The same for the owner to write.
     pub const fn store(self, store: Store<S>) -> Text<S> {
         Text { mode: self.mode | 0o200, private: self.private, show: self.show, store: Some(store) }

@@ -1,4 +1,4 @@
-//! The simulator: `just sim seeds=1000`, `just sim seed=17 trace=1`. See docs/simulator.md.
+//! The simulator: `just sim seeds=1000`, `just sim fresh=1`, `just sim seed=17 trace=1`. See docs/simulator.md.
 //!
 //! Each seed runs in a process of its own, so that it starts from nothing, replays exactly, and a panic is that
 //! seed's failure and no other's.
@@ -43,13 +43,23 @@ fn options() -> Result<Options, String> {
             "seed" => options.seed = Some(number),
             "seeds" => options.seeds = number,
             "from" => options.from = number,
+            "fresh" if number != 0 => options.from = fresh(),
+            "fresh" => {}
             "jobs" => options.jobs = number.max(1) as usize,
             "trace" => options.trace = number != 0,
             "child" => options.child = number != 0,
-            _ => return Err(format!("{name}: one of seed, seeds, from, jobs, trace")),
+            _ => return Err(format!("{name}: one of seed, seeds, from, fresh, jobs, trace")),
         }
     }
     Ok(options)
+}
+
+/// A seed that no earlier run began at, and none of up to a thousand seeds reached: from the clock, a thousand for
+/// each second.
+fn fresh() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(1, |time| time.as_secs() % 100_000_000 * 1000)
 }
 
 fn main() -> ExitCode {
@@ -135,6 +145,8 @@ fn many(options: &Options) -> ExitCode {
     });
     let seconds = start.elapsed().as_secs_f64();
     let failed = failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    println!("{} seeds, {} failed, {:.0} per second", options.seeds, failed.len(), options.seeds as f64 / seconds);
+    let (from, last, count) = (options.from, end - 1, options.seeds);
+    println!("seeds {from} to {last}, {:.0} per second", count as f64 / seconds);
+    println!("{} passed, {} failed", count - failed.len() as u64, failed.len());
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -10,7 +10,7 @@ use tests::qemu::Config;
 use tests::recipe::{self, Recipe};
 use tests::run::{self, Streams};
 use tests::toolchain::Toolchain;
-use tests::{accel, image, interactive, profile, server, shell_test};
+use tests::{accel, busybox_test, image, interactive, machine_test, profile, server, shell_test};
 
 const USAGE: &str = "\
 harness image ARCH                  build the kernel; print the path of what QEMU's -kernel takes
@@ -21,6 +21,8 @@ harness bench redis [ARCH|peer]...  a real server on Debian's stock kernel and o
 harness profile ARCH ROW [FUNCTION]...  where a benchmark's instructions are spent
 harness test-guest ARCH CPUS        run the conformance tests with each number of CPUs (1,4)
 harness test-shell ARCH             use the interactive shell as a person does
+harness test-machine ARCH           command line, ends of a run, 64 CPUs, idling
+harness test-busybox ARCH [APPLET...]   busybox's own tests, on Debian's stock kernel and on ours
 harness lint-guest                  clippy for the kernel and the guest programs
 harness qemu ARCH [COMMAND...]      boot; a shell, or one command
 environment: POLLUX_SMP POLLUX_MEM POLLUX_APPEND POLLUX_LIMIT POLLUX_RECIPE POLLUX_ACCEL=tcg
@@ -60,6 +62,12 @@ fn dispatch(arguments: &[String]) -> Result<i32> {
         ["profile", arch, row, ref names @ ..] => profile::profile(Arch::parse(arch)?, row, names),
         ["test-guest", arch, cpus] => test_guest(Arch::parse(arch)?, cpus),
         ["test-shell", arch] => test_shell(Arch::parse(arch)?),
+        ["test-machine", arch] => test_machine(Arch::parse(arch)?),
+        ["test-busybox", arch, ref applets @ ..] => {
+            let (passed, failed) = busybox_test::run(Arch::parse(arch)?, applets)?;
+            println!("{passed} passed, {failed} failed");
+            Ok(i32::from(failed > 0))
+        }
         ["lint-guest"] => lint_guest(),
         ["qemu", arch, ..] => qemu(Arch::parse(arch)?, &arguments[2..]),
         _ => {
@@ -121,6 +129,15 @@ fn test_shell(arch: Arch) -> Result<i32> {
     let kernel = image::chosen(arch)?;
     println!("interactive shell: {} on {}", kernel.name, arch.name());
     let (passed, failed) = shell_test::run(arch)?;
+    println!("{passed} passed, {failed} failed");
+    Ok(i32::from(failed > 0))
+}
+
+/// What is met around the guest's programs.
+fn test_machine(arch: Arch) -> Result<i32> {
+    let (kernel, root) = (image::chosen(arch)?, root(arch, "busybox")?);
+    println!("machine: {} on {}", kernel.name, arch.name());
+    let (passed, failed) = machine_test::run(&machine_test::Bench { arch, kernel: &kernel, root: &root });
     println!("{passed} passed, {failed} failed");
     Ok(i32::from(failed > 0))
 }
