@@ -258,7 +258,9 @@ pub fn is_settled(armed: u64) -> bool {
     }
     let ticking = cpu.ticking.load(Relaxed);
     let settled = if cpu.gauge.len() == 0 {
-        !ticking
+        // A tick that is on its way although nobody waits any more may come: the next look after it ends them. So a pair that
+        // wakes each other in turn does not set and clear it each time.
+        !ticking || armed <= cpu.slice_end.load(Relaxed)
     } else {
         ticking
             && cpu.gauge.top() <= cpu.level.get()

@@ -70,8 +70,9 @@ struct Observers {
 /// # }
 /// ```
 pub struct WaitQueue {
-    /// How many wait or observe: 0 means that a notification has nothing to do.
+    /// How many wait: 0 means that a notification has nobody to wake.
     population: AtomicU32,
+    /// All that observers are interested in: a notification that does not meet it has nobody to tell.
     observed: AtomicU32,
     waiters: SpinLock<Lists>,
     observers: SpinLock<Observers>,
@@ -138,11 +139,11 @@ impl WaitQueue {
     #[inline]
     pub fn notify_n(&self, mask: u32, n: usize) -> usize {
         fence(Ordering::SeqCst);
-        if self.population.load(Ordering::Relaxed) == 0 && self.observed.load(Ordering::Relaxed) == 0 {
-            return 0;
-        }
-        if self.observed.load(Ordering::Relaxed) != 0 {
+        if self.observed.load(Ordering::Relaxed) & mask != 0 {
             self.tell_observers(mask);
+        }
+        if self.population.load(Ordering::Relaxed) == 0 {
+            return 0;
         }
         self.wake(mask, usize::MAX, n)
     }
@@ -216,7 +217,7 @@ impl WaitQueue {
         let id = observers.next_id;
         observers.next_id += 1;
         observers.list.push(Attached { id, interest, observer });
-        self.observed.store(observers.list.len() as u32, Ordering::Relaxed);
+        self.publish(&observers);
         drop(observers);
         fence(Ordering::SeqCst);
         Ok(ObserverId(id))
@@ -227,7 +228,7 @@ impl WaitQueue {
         let mut observers = self.observers.lock();
         let Ok(at) = observers.list.binary_search_by_key(&id.0, |attached| attached.id) else { return false };
         let attached = observers.list.remove(at);
-        self.observed.store(observers.list.len() as u32, Ordering::Relaxed);
+        self.publish(&observers);
         drop(observers);
         drop(attached);
         true
@@ -238,13 +239,34 @@ impl WaitQueue {
         let mut observers = self.observers.lock();
         let Ok(at) = observers.list.binary_search_by_key(&id.0, |attached| attached.id) else { return false };
         observers.list[at].interest = interest;
+        self.publish(&observers);
         drop(observers);
         fence(Ordering::SeqCst);
         true
     }
 
-    #[cold]
+    /// Sums up what observers are interested in, for those who look without the lock.
+    fn publish(&self, observers: &Observers) {
+        let all = observers.list.iter().fold(0, |all, attached| all | attached.interest);
+        self.observed.store(all, Ordering::Relaxed);
+    }
+
     fn tell_observers(&self, mask: u32) {
+        let observers = self.observers.lock();
+        if let [only] = &observers.list[..] {
+            let observer = (only.interest & mask != 0).then(|| only.observer.clone());
+            drop(observers);
+            if let Some(observer) = observer {
+                observer.notified(mask);
+            }
+            return;
+        }
+        drop(observers);
+        self.tell_all(mask);
+    }
+
+    #[cold]
+    fn tell_all(&self, mask: u32) {
         const BATCH: usize = 8;
         let mut from = 0;
         loop {

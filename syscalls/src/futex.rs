@@ -12,10 +12,12 @@ use process::{Current, futex};
 /// The family.
 pub const CALLS: Calls = &[(raw::__NR_futex, slow(begin, Slow::Futex))];
 
-/// What never waits: waking on a private futex.
+/// Waking on a private futex never waits; of waiting for one without a time limit this is the first half.
 fn begin(current: &mut Current, args: &Args) -> Result<usize> {
     const WAKE: u32 = raw::FUTEX_WAKE | raw::FUTEX_PRIVATE_FLAG;
+    const WAIT: u32 = raw::FUTEX_WAIT | raw::FUTEX_PRIVATE_FLAG;
     match args.uint(1) {
+        WAIT if args.size(3) == 0 => futex::queue_private(current, args.addr(0), args.uint(2), futex::ANY).map(|()| 0),
         WAKE => futex::wake_private(current, args.addr(0), at_least_one(args.uint(2)), futex::ANY),
         _ => Err(Error::WouldBlock),
     }

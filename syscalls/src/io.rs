@@ -5,7 +5,7 @@ use crate::fault;
 use crate::park::Target;
 use crate::paths::{check_flags, file};
 use crate::table::{Calls, slow};
-use crate::transfer::{Transfer, partial, read_now, read_on, write_now, write_on};
+use crate::transfer::{Transfer, partial, read_now, read_on, read_plain, write_now, write_on, write_plain};
 use crate::wait::Slow;
 use alloc::sync::Arc;
 use base::{Errno, Error, Events, Restart, Result};
@@ -51,14 +51,14 @@ pub enum Spot {
 /// read(2).
 pub fn read(current: &mut Current, args: &Args) -> Result<usize> {
     let file = Target::of(current, args)?;
-    let result = read_now(current, &Transfer::one(&file, args));
+    let result = read_plain(current, &file, args);
     result.map_err(|error| file.unready(current, error, Events::READABLE, Restart::IfAsked))
 }
 
 /// write(2).
 pub fn write(current: &mut Current, args: &Args) -> Result<usize> {
     let file = file(current, args, 0)?;
-    write_now(current, &Transfer::one(&file, args))
+    write_plain(current, &file, args)
 }
 
 fn pread(current: &mut Current, args: &Args) -> Result<usize> {

@@ -15,7 +15,7 @@ use memory::user::UserPtr;
 use process::current::Installed;
 use process::signal::deliver::{self, Delivery};
 use process::signal::{Action, SaFlags, Siginfo, Signal, code, send, stop};
-use process::{Conditions, Current, exit};
+use process::{Conditions, Current, exit, futex};
 
 /// What comes before a thread's program.
 pub enum Birth {
@@ -65,20 +65,24 @@ fn life(mut current: Current, birth: Birth) -> impl Future<Output = ()> + Send {
                             executor::yield_now().await;
                             result = Ok(0);
                         }
+                        if current.futex.is_some() {
+                            result = futex::asleep(&mut current).await.map(|()| 0);
+                        }
                         while let Err(Error::WouldBlock) = result
-                            && let Some(parked) = current.parked.take()
+                            && current.parked.is_some()
                         {
-                            result = match park::ready(&current, &parked).await {
-                                Ok(arrival) => {
-                                    current.parked = Some(parked);
+                            result = match park::ready(&current).await {
+                                Ok(Arrival::Told) => try_call(&mut current),
+                                Ok(Arrival::Seen) => {
                                     let result = try_call(&mut current);
-                                    if arrival == Arrival::Seen {
-                                        // If it sees otherwise the other half goes on, which waits by the same eyes.
-                                        current.parked = None;
-                                    }
+                                    // If it sees otherwise the other half goes on, which waits by the same eyes.
+                                    current.parked = None;
                                     result
                                 }
-                                Err(error) => Err(error),
+                                Err(error) => {
+                                    current.parked = None;
+                                    Err(error)
+                                }
                             };
                         }
                     }

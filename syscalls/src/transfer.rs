@@ -129,6 +129,12 @@ impl<'a> Transfer<'a> {
             None => self.file.read(caller, &mut dst),
             Some(offset) => self.file.read_at(caller, after(offset, *done), &mut dst),
         };
+        self.after_read(result, &dst, caller, done)
+    }
+
+    /// What follows a read that `dst` was for.
+    #[inline]
+    fn after_read(&self, result: Result<usize>, dst: &Dst, caller: &Caller, done: &mut usize) -> Next {
         match result {
             Ok(n) => {
                 *done += n;
@@ -154,6 +160,19 @@ impl<'a> Transfer<'a> {
             None => self.file.write(caller, &mut src),
             Some(offset) => self.file.write_at(caller, after(offset, *done), &mut src),
         };
+        self.after_write(current, result, &src, caller, done)
+    }
+
+    /// What follows a write that `src` was for.
+    #[inline]
+    fn after_write(
+        &self,
+        current: &Current,
+        result: Result<usize>,
+        src: &Src,
+        caller: &Caller,
+        done: &mut usize,
+    ) -> Next {
         match result {
             Ok(n) => {
                 *done += n;
@@ -245,11 +264,54 @@ fn stopped(error: Error, caller: &Caller, done: usize) -> Next {
     }
 }
 
+/// read(2), the half that does not wait: what [`read_now`] does of [`Transfer::one`], with less on its way in the common case.
+#[inline]
+pub fn read_plain(current: &mut Current, file: &Description, args: &Args) -> Result<usize> {
+    let mut dst = Dst::user(args.addr(1), args.size(2).min(STEP));
+    let caller = caller(current, file);
+    let result = file.read(&caller, &mut dst);
+    match result {
+        Ok(n) if n < STEP && dst.fault().is_none() => Ok(n),
+        Err(Error::WouldBlock) if !caller.nonblock => {
+            current.transferred = 0;
+            Err(Error::WouldBlock)
+        }
+        result => {
+            let mut done = 0;
+            let next = Transfer::one(file, args).after_read(result, &dst, &caller, &mut done);
+            read_result(current, next, done)
+        }
+    }
+}
+
+/// write(2), the half that does not wait: what [`write_now`] does of [`Transfer::one`].
+#[inline]
+pub fn write_plain(current: &mut Current, file: &Description, args: &Args) -> Result<usize> {
+    if file.is_seekable() {
+        return write_now(current, &Transfer::one(file, args));
+    }
+    let mut src = Src::user(args.addr(1), args.size(2).min(STEP));
+    let caller = caller(current, file);
+    let result = file.write(&caller, &mut src);
+    match result {
+        Ok(n) if n == args.size(2) => Ok(n),
+        result => {
+            let mut done = 0;
+            let next = Transfer::one(file, args).after_write(current, result, &src, &caller, &mut done);
+            write_result(current, next, done)
+        }
+    }
+}
+
 /// The half of a read that does not wait.
 #[inline]
 pub fn read_now(current: &mut Current, transfer: &Transfer) -> Result<usize> {
     let mut done = 0;
     let next = transfer.read_step(&transfer.caller(current), &mut done);
+    read_result(current, next, done)
+}
+
+fn read_result(current: &mut Current, next: Next, done: usize) -> Result<usize> {
     match next {
         Next::Done => Ok(done),
         Next::Failed(error) => Err(error),
@@ -264,6 +326,10 @@ pub fn read_now(current: &mut Current, transfer: &Transfer) -> Result<usize> {
 pub fn write_now(current: &mut Current, transfer: &Transfer) -> Result<usize> {
     let mut done = 0;
     let next = transfer.write_step(current, &transfer.caller(current), &mut done);
+    write_result(current, next, done)
+}
+
+fn write_result(current: &mut Current, next: Next, done: usize) -> Result<usize> {
     match next {
         Next::Done => Ok(done),
         Next::Failed(error) => Err(error),

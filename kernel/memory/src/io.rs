@@ -112,7 +112,22 @@ impl<'a> Dst<'a> {
 
     /// Copies as much of `bytes` as fits and as there is memory for, and returns how much that was. Less than
     /// `bytes.len()` means that the destination is full or that it faulted.
+    #[inline]
     pub fn put(&mut self, bytes: &[u8]) -> usize {
+        // The common case apart: all of it to one range of user memory.
+        if let To::User(Ranges::One(base)) = self.to
+            && bytes.len() <= self.len - self.done
+            && self.fault.is_none()
+            && usercopy::write(VirtAddr(base.0.wrapping_add(self.done)), bytes).is_ok()
+        {
+            self.done += bytes.len();
+            return bytes.len();
+        }
+        self.put_pieces(bytes)
+    }
+
+    #[inline(never)]
+    fn put_pieces(&mut self, bytes: &[u8]) -> usize {
         self.each(bytes.len(), |to, at, n| match to {
             Piece::User(addr) => usercopy::write(addr, &bytes[at..at + n]),
             Piece::Kernel(buf) => {
@@ -255,7 +270,22 @@ impl<'a> Src<'a> {
 
     /// Copies as much as there is into `buf` and returns how much that was. Less than `buf.len()` means that the source
     /// is at its end or that it faulted.
+    #[inline]
     pub fn take(&mut self, buf: &mut [u8]) -> usize {
+        // The common case apart, as in `Dst::put`.
+        if let From::User(Ranges::One(base)) = self.from
+            && buf.len() <= self.len - self.done
+            && self.fault.is_none()
+            && usercopy::read(VirtAddr(base.0.wrapping_add(self.done)), buf).is_ok()
+        {
+            self.done += buf.len();
+            return buf.len();
+        }
+        self.take_pieces(buf)
+    }
+
+    #[inline(never)]
+    fn take_pieces(&mut self, buf: &mut [u8]) -> usize {
         let want = buf.len().min(self.remaining());
         let mut moved = 0;
         while moved < want && self.fault.is_none() {

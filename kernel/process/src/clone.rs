@@ -226,6 +226,7 @@ async fn build(parent: &mut Current, request: &Request) -> Result<Parts> {
         resume: None,
         transferred: 0,
         carried: None,
+        futex: None,
         parked: None,
         exiting: None,
         trampoline: parent.trampoline,
@@ -386,6 +387,7 @@ pub fn first(fs: Arc<FsContext>) -> Result<Current> {
         vfork: None,
         transferred: 0,
         carried: None,
+        futex: None,
         parked: None,
     })
 }

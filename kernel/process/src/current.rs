@@ -1,6 +1,7 @@
 //! The running thread's own side: registers and what nobody else changes. It lives inside the
 //! thread's future and is handed by reference to everything the thread does.
 
+use crate::futex::Ticket;
 use crate::signal::{Actions, SignalSet};
 use crate::thread::{Conditions, Thread};
 use alloc::boxed::Box;
@@ -105,6 +106,8 @@ pub struct Current {
     pub transferred: usize,
     /// What that half has taken and could not hand over, where a number of bytes does not tell it; `None` else.
     pub carried: Option<Box<dyn Any + Send + Sync>>,
+    /// The futex that the half of a call that does not wait has queued the thread for; `None` between calls.
+    pub futex: Option<Ticket>,
     /// What the half of a call that does not wait wants to wait for; `None` between calls.
     pub parked: Option<Parked>,
     /// Where the sigreturn trampoline that the kernel supplies lies in the address space; null where there is none.

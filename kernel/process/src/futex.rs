@@ -82,6 +82,11 @@ impl Queued<'_> {
         self.thread.futex_wake.load(Ordering::Acquire) == self.ticket
     }
 
+    #[inline]
+    fn woken(&self) -> impl Future<Output = ()> {
+        poll_fn(|_| if self.is_woken() { Poll::Ready(()) } else { Poll::Pending })
+    }
+
     /// Where the entry is: a requeue may have moved it.
     fn remove(&self) {
         let mut key = self.key;
@@ -138,7 +143,7 @@ pub async fn wait(
             Err(error) => return Err(error),
         }
     };
-    let woken = poll_fn(|_| if queued.is_woken() { Poll::Ready(()) } else { Poll::Pending });
+    let woken = queued.woken();
     let result = match deadline {
         None => current.thread.interruptible(restart, woken).await.map(|()| true),
         Some(at) => {
@@ -156,7 +161,46 @@ pub async fn wait(
     }
 }
 
+/// A thread's place in the table, on the way from [`queue_private`] to [`asleep`].
+pub struct Ticket {
+    ticket: u64,
+    key: Key,
+}
+
+/// The half of an unlimited wait on a private futex that does not wait: looks at the word and queues the thread. WouldBlock: it
+/// is queued, and [`asleep`] must follow. Errors as for [`wait`]; of a fault the word is to be made present.
+#[inline]
+pub fn queue_private(current: &mut Current, addr: VirtAddr, value: u32, bitset: u32) -> Result<()> {
+    if bitset == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let key = Key::private(current, addr)?;
+    let ticket = push(current, key, addr, value, bitset)?;
+    current.futex = Some(Ticket { ticket, key });
+    Err(Error::WouldBlock)
+}
+
+/// Goes on with a wait after [`queue_private`].
+#[inline]
+pub async fn asleep(current: &mut Current) -> Result<()> {
+    let Ticket { ticket, key } = current.futex.take().ok_or(Errno::EAGAIN)?;
+    let mut queued = Queued { thread: &current.thread, ticket, key, consumed: false };
+    let result = current.thread.interruptible(Restart::IfAsked, queued.woken()).await;
+    if queued.is_woken() {
+        queued.consumed = true;
+        return Ok(());
+    }
+    result
+}
+
 fn enqueue<'a>(current: &'a Current, key: Key, addr: VirtAddr, value: u32, bitset: u32) -> Result<Queued<'a>> {
+    let ticket = push(current, key, addr, value, bitset)?;
+    Ok(Queued { thread: &current.thread, ticket, key, consumed: false })
+}
+
+/// Puts the thread into the table while the word is `value`; EAGAIN if it is not.
+#[inline]
+fn push(current: &Current, key: Key, addr: VirtAddr, value: u32, bitset: u32) -> Result<u64> {
     let mut bucket = TABLE[key.bucket()].lock();
     if UserPtr::<u32>::new(addr).load()? != value {
         return Err(Errno::EAGAIN.into());
@@ -164,7 +208,7 @@ fn enqueue<'a>(current: &'a Current, key: Key, addr: VirtAddr, value: u32, bitse
     bucket.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
     let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
     bucket.push_back(Waiter { key, bitset, ticket, thread: current.thread.clone() });
-    Ok(Queued { thread: &current.thread, ticket, key, consumed: false })
+    Ok(ticket)
 }
 
 /// FUTEX_WAKE and FUTEX_WAKE_BITSET: wakes up to `count` waiters on the word; returns how many.

@@ -108,6 +108,12 @@ impl Description {
         &self.file
     }
 
+    /// Whether the file has a position.
+    #[inline]
+    pub fn is_seekable(&self) -> bool {
+        self.seekable
+    }
+
     /// Access mode and status flags (F_GETFL).
     #[inline]
     pub fn flags(&self) -> OpenFlags {

@@ -304,11 +304,15 @@ impl Epoll {
     /// [`Epoll::queue`], exclusively, and call again. If `sink` fails, its event stays ready, and its error is
     /// returned only if it was the first.
     pub fn collect(&self, caller: &Caller, max: usize, mut sink: impl FnMut(u32, u64) -> Result<()>) -> Result<usize> {
-        let mut left = self.ready.list.lock().len();
+        let mut list = self.ready.list.lock();
+        let mut left = list.len();
+        let mut first = list.pop_front();
+        drop(list);
         let mut taken = 0;
+        let mut stays = false;
         while left > 0 && taken < max {
             left -= 1;
-            let Some(slot) = self.ready.list.lock().pop_front() else { break };
+            let Some(slot) = first.take().or_else(|| self.ready.list.lock().pop_front()) else { break };
             let Some(item) = self.item(slot) else { continue };
             // Before asking the file: what happens after the answer is then noted again.
             item.queued.store(false, Ordering::SeqCst);
@@ -327,9 +331,11 @@ impl Epoll {
                 item.events.store(0, Ordering::Relaxed);
             } else if !mode.contains(Mode::EDGE) && !item.queued.swap(true, Ordering::AcqRel) {
                 self.ready.list.lock().push_back(slot);
+                stays = true;
             }
         }
-        if taken > 0 && !self.ready.list.lock().is_empty() {
+        // One wake may have been for several items; the next waiter is told of what is left, and of what stays ready.
+        if taken > 0 && (left > 0 || stays) {
             self.ready.queue.notify_one(DATA.bits());
         }
         Ok(taken)
