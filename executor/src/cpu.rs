@@ -76,8 +76,12 @@ impl Cpu {
 
     /// Queues a task; how many wait now.
     #[inline]
-    fn push(&self, task: Ready, place: Place) -> u32 {
-        self.disturb();
+    fn push(&self, machine: &Machine, task: Ready, place: Place) -> u32 {
+        // One more that waits for the tick disturbs nobody.
+        let waits = task.metadata().class().level() <= self.level.get();
+        if !waits || !self.ticking.load(Relaxed) || machine.idle.load(Relaxed) != 0 {
+            self.disturb();
+        }
         self.queue.lock().push(&self.gauge, task, place)
     }
 
@@ -89,7 +93,7 @@ impl Cpu {
 
     fn drain(&self, machine: &Machine, me: usize) {
         let mut ready = 0;
-        self.inbox.drain(|task: Ready| ready = self.push(task, Place::Tail));
+        self.inbox.drain(|task: Ready| ready = self.push(machine, task, Place::Tail));
         if ready > 1 {
             offer(machine, me, u64::MAX);
         }
@@ -178,12 +182,18 @@ impl Cpu {
         }
         // A task from the wake slot runs on its waker's slice, so that a pair has no more than one.
         let now = self.charged.load(Relaxed);
-        if !from_slot || now >= self.slice_end.load(Relaxed) {
-            self.slice_end.store(now.saturating_add(class.slice()), Relaxed);
+        let old_end = self.slice_end.load(Relaxed);
+        if !from_slot || now >= old_end {
+            let end = now.saturating_add(class.slice());
+            self.slice_end.store(end, Relaxed);
+            if end < old_end {
+                self.disturb();
+            }
         }
         self.offer_at.store(NEVER, Relaxed);
-        self.level.set(class.level());
-        self.disturb();
+        if self.level.set(class.level()) {
+            self.disturb();
+        }
         self.current.run(task);
         crate::spin::assert_no_locks_held();
     }
@@ -406,7 +416,7 @@ pub(crate) fn schedule(task: Ready, info: ScheduleInfo) {
     } else {
         Place::Tail
     };
-    let ready = cpu.push(task, place);
+    let ready = cpu.push(machine, task, place);
     // Whoever is in the wake slot, or the only one, will run here soon.
     if ready > 1 && machine.idle.load(Relaxed) != 0 {
         offer(machine, me, u64::MAX);
@@ -420,7 +430,7 @@ pub(crate) fn enqueue_new(task: Ready) {
     if task.metadata().home.load(Relaxed) as usize != me || !task.metadata().allows(me) {
         return route(machine, me, task);
     }
-    cpu.push(task, Place::Tail);
+    cpu.push(machine, task, Place::Tail);
     if machine.idle.load(Relaxed) != 0 {
         offer(machine, me, affinity);
     }
@@ -473,7 +483,7 @@ fn route(machine: &Machine, me: usize, task: Ready) {
     entity.set_home(target);
     let cpu = &machine.cpus[target];
     if target == me {
-        cpu.push(task, Place::Tail);
+        cpu.push(machine, task, Place::Tail);
         return;
     }
     let first = cpu.inbox.push(task);

@@ -34,14 +34,16 @@ impl Level {
     }
 
     /// Publishes what the CPU runs. A change is fenced as in `enter_idle`, so that what is pushed
-    /// against the old level is found by the look at the inbox on the way to user mode.
+    /// against the old level is found by the look at the inbox on the way to user mode. Whether it has changed.
     #[inline]
     #[cfg_attr(loom, expect(dead_code))]
-    pub fn set(&self, level: u32) {
-        if self.0.load(Ordering::Relaxed) != level {
+    pub fn set(&self, level: u32) -> bool {
+        let changes = self.0.load(Ordering::Relaxed) != level;
+        if changes {
             self.0.store(level, Ordering::Relaxed);
             fence(Ordering::SeqCst);
         }
+        changes
     }
 
     /// The level, for a waker that has just left its work.

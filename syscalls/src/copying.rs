@@ -20,9 +20,9 @@ use vfs::{Description, FileType};
 
 /// The family.
 pub const CALLS: Calls = &[
-    (raw::__NR_sendfile, slow(sendfile, Slow::Sendfile)),
-    (raw::__NR_copy_file_range, fast(copy_file_range)),
-    (raw::__NR_splice, slow(splice, Slow::Splice)),
+    (raw::__NR_sendfile, slow!(sendfile, Slow::Sendfile)),
+    (raw::__NR_copy_file_range, fast!(copy_file_range)),
+    (raw::__NR_splice, slow!(splice, Slow::Splice)),
 ];
 
 /// Bytes that one call moves before it gives a short count, so that others can run.

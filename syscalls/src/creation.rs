@@ -13,17 +13,17 @@ use process::{Conditions, Current, Signal, pid};
 
 /// The family.
 pub const CALLS: Calls = &[
-    (nr::__NR_clone, slow(now, Slow::Clone)),
-    (nr::__NR_clone3, slow(now, Slow::Clone3)),
-    (nr::__NR_execve, slow(now, Slow::Execve)),
-    (nr::__NR_execveat, slow(now, Slow::Execveat)),
-    (nr::__NR_exit, fast(exit)),
-    (nr::__NR_exit_group, fast(exit_group)),
-    (nr::__NR_wait4, slow(now, Slow::Wait4)),
-    (nr::__NR_waitid, slow(now, Slow::Waitid)),
-    (nr::__NR_set_tid_address, fast(set_tid_address)),
-    (nr::__NR_set_robust_list, fast(set_robust_list)),
-    (nr::__NR_get_robust_list, fast(get_robust_list)),
+    (nr::__NR_clone, slow!(now, Slow::Clone)),
+    (nr::__NR_clone3, slow!(now, Slow::Clone3)),
+    (nr::__NR_execve, slow!(now, Slow::Execve)),
+    (nr::__NR_execveat, slow!(now, Slow::Execveat)),
+    (nr::__NR_exit, fast!(exit)),
+    (nr::__NR_exit_group, fast!(exit_group)),
+    (nr::__NR_wait4, slow!(now, Slow::Wait4)),
+    (nr::__NR_waitid, slow!(now, Slow::Waitid)),
+    (nr::__NR_set_tid_address, fast!(set_tid_address)),
+    (nr::__NR_set_robust_list, fast!(set_robust_list)),
+    (nr::__NR_get_robust_list, fast!(get_robust_list)),
 ];
 
 /// The fast half of a call that has none.

@@ -20,12 +20,12 @@ use vfs::{Description, OpenFlags};
 
 /// The family.
 pub const CALLS: Calls = &[
-    (raw::__NR_epoll_create1, fast(epoll_create1)),
-    (raw::__NR_epoll_ctl, fast(epoll_ctl)),
-    (raw::__NR_epoll_pwait, slow(epoll_pwait, Slow::EpollPwait)),
-    (raw::__NR_epoll_pwait2, slow(epoll_pwait2, Slow::EpollPwait2)),
-    (raw::__NR_eventfd2, fast(eventfd2)),
-    (raw::__NR_signalfd4, fast(signalfd4)),
+    (raw::__NR_epoll_create1, fast!(epoll_create1)),
+    (raw::__NR_epoll_ctl, fast!(epoll_ctl)),
+    (raw::__NR_epoll_pwait, slow!(epoll_pwait, Slow::EpollPwait)),
+    (raw::__NR_epoll_pwait2, slow!(epoll_pwait2, Slow::EpollPwait2)),
+    (raw::__NR_eventfd2, fast!(eventfd2)),
+    (raw::__NR_signalfd4, fast!(signalfd4)),
 ];
 
 /// `struct epoll_event` in 32-bit words: events, then the data, which is aligned on some architectures only.

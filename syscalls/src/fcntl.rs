@@ -18,7 +18,7 @@ use vfs::{Description, FileType, OpenFlags, tmpfs};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The family.
-pub const CALLS: Calls = &[(raw::__NR_fcntl, slow(fcntl, Slow::Fcntl)), (raw::__NR_ioctl, slow(ioctl, Slow::Ioctl))];
+pub const CALLS: Calls = &[(raw::__NR_fcntl, slow!(fcntl, Slow::Fcntl)), (raw::__NR_ioctl, slow!(ioctl, Slow::Ioctl))];
 
 fn fcntl(current: &mut Current, args: &Args) -> Result<usize> {
     let fd = args.uint(0);

@@ -19,13 +19,13 @@ use vfs::{Description, File, OpenFlags};
 
 /// The family.
 pub const CALLS: Calls = &[
-    (raw::__NR_openat, slow(openat, Slow::Openat)),
-    (raw::__NR_close, fast(close)),
-    (raw::__NR_close_range, fast(close_range)),
-    (raw::__NR_dup, fast(dup)),
-    (raw::__NR_dup3, fast(dup3)),
-    (raw::__NR_pipe2, fast(pipe2)),
-    (raw::__NR_flock, slow(now, Slow::Flock)),
+    (raw::__NR_openat, slow!(openat, Slow::Openat)),
+    (raw::__NR_close, fast!(close)),
+    (raw::__NR_close_range, fast!(close_range)),
+    (raw::__NR_dup, fast!(dup)),
+    (raw::__NR_dup3, fast!(dup3)),
+    (raw::__NR_pipe2, fast!(pipe2)),
+    (raw::__NR_flock, slow!(now, Slow::Flock)),
 ];
 
 /// What an open call was given, whichever it was.

@@ -10,7 +10,7 @@ use process::current::Resume;
 use process::{Current, futex};
 
 /// The family.
-pub const CALLS: Calls = &[(raw::__NR_futex, slow(begin, Slow::Futex))];
+pub const CALLS: Calls = &[(raw::__NR_futex, slow!(begin, Slow::Futex))];
 
 /// Waking on a private futex never waits; of waiting for one without a time limit this is the first half.
 fn begin(current: &mut Current, args: &Args) -> Result<usize> {

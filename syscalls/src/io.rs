@@ -16,16 +16,16 @@ use vfs::Description;
 
 /// The family.
 pub const CALLS: Calls = &[
-    (raw::__NR_read, slow(read, Slow::Read)),
-    (raw::__NR_write, slow(write, Slow::Write)),
-    (raw::__NR_readv, slow(readv, Slow::Readv)),
-    (raw::__NR_writev, slow(writev, Slow::Writev)),
-    (raw::__NR_pread64, slow(pread, Slow::Pread)),
-    (raw::__NR_pwrite64, slow(pwrite, Slow::Pwrite)),
-    (raw::__NR_preadv, slow(preadv, Slow::Preadv)),
-    (raw::__NR_pwritev, slow(pwritev, Slow::Pwritev)),
-    (raw::__NR_preadv2, slow(preadv2, Slow::Preadv2)),
-    (raw::__NR_pwritev2, slow(pwritev2, Slow::Pwritev2)),
+    (raw::__NR_read, slow!(read, Slow::Read)),
+    (raw::__NR_write, slow!(write, Slow::Write)),
+    (raw::__NR_readv, slow!(readv, Slow::Readv)),
+    (raw::__NR_writev, slow!(writev, Slow::Writev)),
+    (raw::__NR_pread64, slow!(pread, Slow::Pread)),
+    (raw::__NR_pwrite64, slow!(pwrite, Slow::Pwrite)),
+    (raw::__NR_preadv, slow!(preadv, Slow::Preadv)),
+    (raw::__NR_pwritev, slow!(pwritev, Slow::Pwritev)),
+    (raw::__NR_preadv2, slow!(preadv2, Slow::Preadv2)),
+    (raw::__NR_pwritev2, slow!(pwritev2, Slow::Pwritev2)),
 ];
 
 /// Which way the bytes go.

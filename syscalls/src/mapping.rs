@@ -20,20 +20,20 @@ use vfs::{Description, OpenFlags, tmpfs};
 
 /// The family.
 pub const CALLS: Calls = &[
-    (raw::__NR_mmap, slow(now, Slow::Mmap)),
-    (raw::__NR_munmap, slow(now, Slow::Munmap)),
-    (raw::__NR_mprotect, slow(now, Slow::Mprotect)),
-    (raw::__NR_mremap, slow(now, Slow::Mremap)),
-    (raw::__NR_brk, slow(now, Slow::Brk)),
-    (raw::__NR_madvise, slow(now, Slow::Madvise)),
-    (raw::__NR_mincore, slow(now, Slow::Mincore)),
-    (raw::__NR_msync, slow(now, Slow::Msync)),
-    (raw::__NR_mlock, slow(now, Slow::Mlock)),
-    (raw::__NR_mlock2, slow(now, Slow::Mlock2)),
-    (raw::__NR_munlock, slow(now, Slow::Munlock)),
-    (raw::__NR_mlockall, slow(now, Slow::Mlockall)),
-    (raw::__NR_munlockall, slow(now, Slow::Munlockall)),
-    (raw::__NR_memfd_create, fast(memfd_create)),
+    (raw::__NR_mmap, slow!(now, Slow::Mmap)),
+    (raw::__NR_munmap, slow!(now, Slow::Munmap)),
+    (raw::__NR_mprotect, slow!(now, Slow::Mprotect)),
+    (raw::__NR_mremap, slow!(now, Slow::Mremap)),
+    (raw::__NR_brk, slow!(now, Slow::Brk)),
+    (raw::__NR_madvise, slow!(now, Slow::Madvise)),
+    (raw::__NR_mincore, slow!(now, Slow::Mincore)),
+    (raw::__NR_msync, slow!(now, Slow::Msync)),
+    (raw::__NR_mlock, slow!(now, Slow::Mlock)),
+    (raw::__NR_mlock2, slow!(now, Slow::Mlock2)),
+    (raw::__NR_munlock, slow!(now, Slow::Munlock)),
+    (raw::__NR_mlockall, slow!(now, Slow::Mlockall)),
+    (raw::__NR_munlockall, slow!(now, Slow::Munlockall)),
+    (raw::__NR_memfd_create, fast!(memfd_create)),
 ];
 
 /// What the caller may have. RLIMIT_MEMLOCK does not bind CAP_IPC_LOCK.

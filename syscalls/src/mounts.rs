@@ -17,7 +17,7 @@ use vfs::tmpfs::{Options, Tmpfs};
 use vfs::{FileSystem, Location};
 
 /// The family.
-pub const CALLS: Calls = &[(raw::__NR_mount, fast(mount)), (raw::__NR_umount2, fast(umount))];
+pub const CALLS: Calls = &[(raw::__NR_mount, fast!(mount)), (raw::__NR_umount2, fast!(umount))];
 
 const HERE: i32 = raw::AT_FDCWD;
 

@@ -16,20 +16,20 @@ use vfs::{Device, FileType, Location};
 
 /// The family.
 pub const CALLS: Calls = &[
-    (raw::__NR_mkdirat, fast(mkdirat)),
-    (raw::__NR_mknodat, fast(mknodat)),
-    (raw::__NR_unlinkat, fast(unlinkat)),
-    (raw::__NR_renameat, fast(renameat)),
-    (raw::__NR_renameat2, fast(renameat2)),
-    (raw::__NR_linkat, fast(linkat)),
-    (raw::__NR_symlinkat, fast(symlinkat)),
-    (raw::__NR_readlinkat, fast(readlinkat)),
-    (raw::__NR_chdir, fast(chdir)),
-    (raw::__NR_fchdir, fast(fchdir)),
-    (raw::__NR_chroot, fast(chroot)),
-    (raw::__NR_getcwd, fast(getcwd)),
-    (raw::__NR_getdents64, fast(getdents64)),
-    (raw::__NR_umask, fast(umask)),
+    (raw::__NR_mkdirat, fast!(mkdirat)),
+    (raw::__NR_mknodat, fast!(mknodat)),
+    (raw::__NR_unlinkat, fast!(unlinkat)),
+    (raw::__NR_renameat, fast!(renameat)),
+    (raw::__NR_renameat2, fast!(renameat2)),
+    (raw::__NR_linkat, fast!(linkat)),
+    (raw::__NR_symlinkat, fast!(symlinkat)),
+    (raw::__NR_readlinkat, fast!(readlinkat)),
+    (raw::__NR_chdir, fast!(chdir)),
+    (raw::__NR_fchdir, fast!(fchdir)),
+    (raw::__NR_chroot, fast!(chroot)),
+    (raw::__NR_getcwd, fast!(getcwd)),
+    (raw::__NR_getdents64, fast!(getdents64)),
+    (raw::__NR_umask, fast!(umask)),
 ];
 
 const HERE: i32 = raw::AT_FDCWD;

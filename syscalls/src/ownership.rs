@@ -13,14 +13,14 @@ use vfs::{Caller, Location};
 
 /// The family.
 pub const CALLS: Calls = &[
-    (raw::__NR_faccessat, fast(faccessat)),
-    (raw::__NR_faccessat2, fast(faccessat2)),
-    (raw::__NR_fchmod, fast(fchmod)),
-    (raw::__NR_fchmodat, fast(fchmodat)),
-    (raw::__NR_fchmodat2, fast(fchmodat2)),
-    (raw::__NR_fchown, fast(fchown)),
-    (raw::__NR_fchownat, fast(fchownat)),
-    (raw::__NR_utimensat, fast(utimensat)),
+    (raw::__NR_faccessat, fast!(faccessat)),
+    (raw::__NR_faccessat2, fast!(faccessat2)),
+    (raw::__NR_fchmod, fast!(fchmod)),
+    (raw::__NR_fchmodat, fast!(fchmodat)),
+    (raw::__NR_fchmodat2, fast!(fchmodat2)),
+    (raw::__NR_fchown, fast!(fchown)),
+    (raw::__NR_fchownat, fast!(fchownat)),
+    (raw::__NR_utimensat, fast!(utimensat)),
 ];
 
 const HERE: i32 = raw::AT_FDCWD;

@@ -65,7 +65,8 @@ impl Target {
 
 /// Waits until the file that the thread has parked on is ready. EAGAIN if it has parked on none that can be waited for.
 #[inline]
-pub async fn ready(current: &Current, parked: &Parked) -> Result<Arrival> {
+pub async fn ready(current: &Current) -> Result<Arrival> {
+    let parked = current.parked.as_ref().ok_or(Errno::EAGAIN)?;
     let queue = parked.file.queue().ok_or(Errno::EAGAIN)?;
     let wanted = parked.events | Events::ERR | Events::HUP;
     let look = || parked.file.file().poll(&current.caller()).intersects(wanted);

@@ -22,7 +22,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The family.
 pub const CALLS: Calls =
-    &[(raw::__NR_ppoll, slow(ppoll, Slow::Ppoll)), (raw::__NR_pselect6, slow(select::pselect6, Slow::Pselect6))];
+    &[(raw::__NR_ppoll, slow!(ppoll, Slow::Ppoll)), (raw::__NR_pselect6, slow!(select::pselect6, Slow::Pselect6))];
 
 /// A description that is waited for.
 struct Target {

@@ -135,8 +135,7 @@ fn entry(current: &Current) -> &'static Entry {
 /// The half of the call that does not wait.
 #[inline]
 fn try_call(current: &mut Current) -> Result<usize> {
-    let args = Args(current.cx.syscall_args());
-    (entry(current).fast)(current, &args)
+    (entry(current).fast)(current)
 }
 
 /// Goes on with a call that has to wait or has faulted, as `reason` says.

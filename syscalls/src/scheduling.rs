@@ -12,19 +12,19 @@ use process::{Conditions, Current, Thread, pid, tree};
 
 /// The family.
 pub const CALLS: Calls = &[
-    (raw::__NR_sched_yield, slow(sched_yield, Slow::SchedYield)),
-    (raw::__NR_sched_getaffinity, fast(getaffinity)),
-    (raw::__NR_sched_setaffinity, fast(setaffinity)),
-    (raw::__NR_getpriority, fast(getpriority)),
-    (raw::__NR_setpriority, fast(setpriority)),
-    (raw::__NR_sched_getscheduler, fast(getscheduler)),
-    (raw::__NR_sched_setscheduler, fast(setscheduler)),
-    (raw::__NR_sched_getparam, fast(getparam)),
-    (raw::__NR_sched_setparam, fast(setparam)),
-    (raw::__NR_sched_get_priority_max, fast(priority_max)),
-    (raw::__NR_sched_get_priority_min, fast(priority_min)),
-    (raw::__NR_sched_rr_get_interval, fast(rr_interval)),
-    (raw::__NR_getcpu, fast(getcpu)),
+    (raw::__NR_sched_yield, slow!(sched_yield, Slow::SchedYield)),
+    (raw::__NR_sched_getaffinity, fast!(getaffinity)),
+    (raw::__NR_sched_setaffinity, fast!(setaffinity)),
+    (raw::__NR_getpriority, fast!(getpriority)),
+    (raw::__NR_setpriority, fast!(setpriority)),
+    (raw::__NR_sched_getscheduler, fast!(getscheduler)),
+    (raw::__NR_sched_setscheduler, fast!(setscheduler)),
+    (raw::__NR_sched_getparam, fast!(getparam)),
+    (raw::__NR_sched_setparam, fast!(setparam)),
+    (raw::__NR_sched_get_priority_max, fast!(priority_max)),
+    (raw::__NR_sched_get_priority_min, fast!(priority_min)),
+    (raw::__NR_sched_rr_get_interval, fast!(rr_interval)),
+    (raw::__NR_getcpu, fast!(getcpu)),
 ];
 
 /// sched_yield(2), the half that does not wait: with nobody else to run here there is nothing to do.

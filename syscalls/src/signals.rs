@@ -16,20 +16,20 @@ use process::{Current, Process, Thread, pid, tree};
 
 /// The family.
 pub const CALLS: Calls = &[
-    (raw::__NR_kill, fast(kill)),
-    (raw::__NR_tkill, fast(tkill)),
-    (raw::__NR_tgkill, fast(tgkill)),
-    (raw::__NR_rt_sigqueueinfo, fast(sigqueueinfo)),
-    (raw::__NR_rt_tgsigqueueinfo, fast(tgsigqueueinfo)),
-    (raw::__NR_rt_sigaction, fast(sigaction)),
-    (raw::__NR_rt_sigprocmask, fast(sigprocmask)),
-    (raw::__NR_rt_sigpending, fast(sigpending)),
-    (raw::__NR_rt_sigreturn, fast(frame::sigreturn)),
-    (raw::__NR_rt_sigsuspend, slow(now, Slow::RtSigsuspend)),
-    (raw::__NR_rt_sigtimedwait, slow(now, Slow::RtSigtimedwait)),
-    (raw::__NR_sigaltstack, fast(sigaltstack)),
-    (raw::__NR_getitimer, fast(getitimer)),
-    (raw::__NR_setitimer, fast(setitimer)),
+    (raw::__NR_kill, fast!(kill)),
+    (raw::__NR_tkill, fast!(tkill)),
+    (raw::__NR_tgkill, fast!(tgkill)),
+    (raw::__NR_rt_sigqueueinfo, fast!(sigqueueinfo)),
+    (raw::__NR_rt_tgsigqueueinfo, fast!(tgsigqueueinfo)),
+    (raw::__NR_rt_sigaction, fast!(sigaction)),
+    (raw::__NR_rt_sigprocmask, fast!(sigprocmask)),
+    (raw::__NR_rt_sigpending, fast!(sigpending)),
+    (raw::__NR_rt_sigreturn, fast!(frame::sigreturn)),
+    (raw::__NR_rt_sigsuspend, slow!(now, Slow::RtSigsuspend)),
+    (raw::__NR_rt_sigtimedwait, slow!(now, Slow::RtSigtimedwait)),
+    (raw::__NR_sigaltstack, fast!(sigaltstack)),
+    (raw::__NR_getitimer, fast!(getitimer)),
+    (raw::__NR_setitimer, fast!(setitimer)),
 ];
 
 /// Bytes in the kernel's `sigset_t`.

@@ -22,17 +22,17 @@ use vfs::{Description, FileType, Location, attributes};
 
 /// The family.
 pub const CALLS: Calls = &[
-    (raw::__NR_lseek, fast(lseek)),
-    (raw::__NR_fsync, fast(fsync)),
-    (raw::__NR_fdatasync, fast(fdatasync)),
-    (raw::__NR_sync, fast(sync)),
-    (raw::__NR_syncfs, fast(syncfs)),
-    (raw::__NR_sync_file_range, fast(sync_file_range)),
-    (raw::__NR_fadvise64, fast(fadvise)),
-    (raw::__NR_readahead, fast(readahead)),
-    (raw::__NR_truncate, slow(truncate, Slow::Truncate)),
-    (raw::__NR_ftruncate, slow(ftruncate, Slow::Ftruncate)),
-    (raw::__NR_fallocate, slow(fallocate, Slow::Fallocate)),
+    (raw::__NR_lseek, fast!(lseek)),
+    (raw::__NR_fsync, fast!(fsync)),
+    (raw::__NR_fdatasync, fast!(fdatasync)),
+    (raw::__NR_sync, fast!(sync)),
+    (raw::__NR_syncfs, fast!(syncfs)),
+    (raw::__NR_sync_file_range, fast!(sync_file_range)),
+    (raw::__NR_fadvise64, fast!(fadvise)),
+    (raw::__NR_readahead, fast!(readahead)),
+    (raw::__NR_truncate, slow!(truncate, Slow::Truncate)),
+    (raw::__NR_ftruncate, slow!(ftruncate, Slow::Ftruncate)),
+    (raw::__NR_fallocate, slow!(fallocate, Slow::Fallocate)),
 ];
 
 fn lseek(current: &mut Current, args: &Args) -> Result<usize> {

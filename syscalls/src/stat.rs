@@ -14,11 +14,11 @@ use vfs::{Location, Metadata};
 
 /// The family.
 pub const CALLS: Calls = &[
-    (raw::__NR_fstat, fast(fstat)),
-    (raw::__NR_newfstatat, fast(fstatat)),
-    (raw::__NR_statx, fast(statx)),
-    (raw::__NR_statfs, fast(statfs)),
-    (raw::__NR_fstatfs, fast(fstatfs)),
+    (raw::__NR_fstat, fast!(fstat)),
+    (raw::__NR_newfstatat, fast!(fstatat)),
+    (raw::__NR_statx, fast!(statx)),
+    (raw::__NR_statfs, fast!(statfs)),
+    (raw::__NR_fstatfs, fast!(fstatfs)),
 ];
 
 const HERE: i32 = raw::AT_FDCWD;

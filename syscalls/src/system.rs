@@ -12,18 +12,18 @@ use process::{Current, Signal, pid, users};
 
 /// The family.
 pub const CALLS: Calls = &[
-    (nr::__NR_uname, fast(uname)),
-    (nr::__NR_sysinfo, fast(sysinfo)),
-    (nr::__NR_reboot, fast(reboot)),
-    (nr::__NR_getrandom, fast(getrandom)),
-    (nr::__NR_prlimit64, fast(prlimit64)),
-    (nr::__NR_getrlimit, fast(getrlimit)),
-    (nr::__NR_setrlimit, fast(setrlimit)),
-    (nr::__NR_prctl, fast(prctl)),
-    (nr::__NR_sethostname, fast(sethostname)),
-    (nr::__NR_setdomainname, fast(setdomainname)),
-    (nr::__NR_capget, fast(capget)),
-    (nr::__NR_syslog, fast(syslog)),
+    (nr::__NR_uname, fast!(uname)),
+    (nr::__NR_sysinfo, fast!(sysinfo)),
+    (nr::__NR_reboot, fast!(reboot)),
+    (nr::__NR_getrandom, fast!(getrandom)),
+    (nr::__NR_prlimit64, fast!(prlimit64)),
+    (nr::__NR_getrlimit, fast!(getrlimit)),
+    (nr::__NR_setrlimit, fast!(setrlimit)),
+    (nr::__NR_prctl, fast!(prctl)),
+    (nr::__NR_sethostname, fast!(sethostname)),
+    (nr::__NR_setdomainname, fast!(setdomainname)),
+    (nr::__NR_capget, fast!(capget)),
+    (nr::__NR_syslog, fast!(syslog)),
 ];
 
 /// Bytes of each field of `struct utsname`.

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use process::Current;
 
 /// The half of a call that does not wait.
-pub type Fast = fn(&mut Current, &Args) -> Result<usize>;
+pub type Fast = fn(&mut Current) -> Result<usize>;
 
 /// A call.
 #[derive(Clone, Copy)]
@@ -45,15 +45,28 @@ pub fn unknown_calls() -> impl Iterator<Item = (usize, u64)> {
         .filter(|(_, count)| *count > 0)
 }
 
-/// A call that never waits.
-pub const fn fast(fast: Fast) -> Entry {
-    Entry { fast, slow: Slow::Never }
+/// A call that never waits: a function of the thread and the arguments. (A macro, so that each call has a function of its own that
+/// reads those of its arguments that it looks at.)
+macro_rules! fast {
+    ($call:expr) => {
+        $crate::table::slow!($call, $crate::wait::Slow::Never)
+    };
 }
+pub(crate) use fast;
 
-/// A call that may wait.
-pub const fn slow(fast: Fast, slow: Slow) -> Entry {
-    Entry { fast, slow }
+/// A call that may wait: what is tried first, and what goes on.
+macro_rules! slow {
+    ($call:expr, $slow:expr) => {
+        $crate::table::Entry {
+            fast: |current| {
+                let call: fn(&mut process::Current, &$crate::args::Args) -> base::Result<usize> = $call;
+                call(current, &$crate::args::Args(current.cx.syscall_args()))
+            },
+            slow: $slow,
+        }
+    };
 }
+pub(crate) use slow;
 
 /// Numbers and what answers them: each family of calls has such a list at its head.
 pub type Calls = &'static [(u32, Entry)];
@@ -86,7 +99,7 @@ const FAMILIES: &[Calls] = &[
 
 /// The table.
 pub static TABLE: [Entry; COUNT] = {
-    let mut table = [fast(unknown); COUNT];
+    let mut table = [fast!(unknown); COUNT];
     let families = FAMILIES;
     let mut f = 0;
     while f < families.len() {

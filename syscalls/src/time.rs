@@ -16,16 +16,16 @@ use process::{Current, futex, pid};
 
 /// The family.
 pub const CALLS: Calls = &[
-    (raw::__NR_clock_gettime, fast(clock_gettime)),
-    (raw::__NR_clock_settime, fast(clock_settime)),
-    (raw::__NR_clock_getres, fast(clock_getres)),
-    (raw::__NR_gettimeofday, fast(gettimeofday)),
-    (raw::__NR_settimeofday, fast(settimeofday)),
-    (raw::__NR_times, fast(times)),
-    (raw::__NR_getrusage, fast(getrusage)),
-    (raw::__NR_nanosleep, slow(now, Slow::Nanosleep)),
-    (raw::__NR_clock_nanosleep, slow(now, Slow::ClockNanosleep)),
-    (raw::__NR_restart_syscall, slow(now, Slow::RestartSyscall)),
+    (raw::__NR_clock_gettime, fast!(clock_gettime)),
+    (raw::__NR_clock_settime, fast!(clock_settime)),
+    (raw::__NR_clock_getres, fast!(clock_getres)),
+    (raw::__NR_gettimeofday, fast!(gettimeofday)),
+    (raw::__NR_settimeofday, fast!(settimeofday)),
+    (raw::__NR_times, fast!(times)),
+    (raw::__NR_getrusage, fast!(getrusage)),
+    (raw::__NR_nanosleep, slow!(now, Slow::Nanosleep)),
+    (raw::__NR_clock_nanosleep, slow!(now, Slow::ClockNanosleep)),
+    (raw::__NR_restart_syscall, slow!(now, Slow::RestartSyscall)),
 ];
 
 /// What a clock shows. EINVAL for one that does not exist.

@@ -13,18 +13,18 @@ use vfs::{FileType, Location};
 
 /// The family.
 pub const CALLS: Calls = &[
-    (raw::__NR_getxattr, fast(getxattr)),
-    (raw::__NR_lgetxattr, fast(lgetxattr)),
-    (raw::__NR_fgetxattr, fast(fgetxattr)),
-    (raw::__NR_setxattr, fast(setxattr)),
-    (raw::__NR_lsetxattr, fast(lsetxattr)),
-    (raw::__NR_fsetxattr, fast(fsetxattr)),
-    (raw::__NR_listxattr, fast(listxattr)),
-    (raw::__NR_llistxattr, fast(llistxattr)),
-    (raw::__NR_flistxattr, fast(flistxattr)),
-    (raw::__NR_removexattr, fast(removexattr)),
-    (raw::__NR_lremovexattr, fast(lremovexattr)),
-    (raw::__NR_fremovexattr, fast(fremovexattr)),
+    (raw::__NR_getxattr, fast!(getxattr)),
+    (raw::__NR_lgetxattr, fast!(lgetxattr)),
+    (raw::__NR_fgetxattr, fast!(fgetxattr)),
+    (raw::__NR_setxattr, fast!(setxattr)),
+    (raw::__NR_lsetxattr, fast!(lsetxattr)),
+    (raw::__NR_fsetxattr, fast!(fsetxattr)),
+    (raw::__NR_listxattr, fast!(listxattr)),
+    (raw::__NR_llistxattr, fast!(llistxattr)),
+    (raw::__NR_flistxattr, fast!(flistxattr)),
+    (raw::__NR_removexattr, fast!(removexattr)),
+    (raw::__NR_lremovexattr, fast!(lremovexattr)),
+    (raw::__NR_fremovexattr, fast!(fremovexattr)),
 ];
 
 /// The longest name.

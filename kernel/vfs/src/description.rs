@@ -197,9 +197,12 @@ impl Description {
     #[inline]
     pub fn read(&self, caller: &Caller, dst: &mut Dst) -> Result<usize> {
         self.check_readable()?;
-        if !self.seekable {
-            return self.file.read(caller, 0, dst);
-        }
+        if self.seekable { self.read_on(caller, dst) } else { self.file.read(caller, 0, dst) }
+    }
+
+    /// A read at the position.
+    #[inline(never)]
+    fn read_on(&self, caller: &Caller, dst: &mut Dst) -> Result<usize> {
         if self.prepares {
             self.file.prepare(caller, self.position())?;
         }
@@ -215,9 +218,12 @@ impl Description {
     #[inline]
     pub fn write(&self, caller: &Caller, src: &mut Src) -> Result<usize> {
         self.check_writable()?;
-        if !self.seekable {
-            return self.file.write(caller, 0, src);
-        }
+        if self.seekable { self.write_on(caller, src) } else { self.file.write(caller, 0, src) }
+    }
+
+    /// A write at the position, or at the end.
+    #[inline(never)]
+    fn write_on(&self, caller: &Caller, src: &mut Src) -> Result<usize> {
         let mut position = self.position.lock();
         if caller.append {
             let (n, end) = self.file.append(caller, src)?;

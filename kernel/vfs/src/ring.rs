@@ -71,6 +71,17 @@ impl Ring {
             return 0;
         }
         let tail = (self.head + self.len) & (self.buf.len() - 1);
+        if let Some(piece) = self.buf.get_mut(tail..tail + n) {
+            let moved = src.take(piece);
+            self.len += moved;
+            return moved;
+        }
+        self.fill_around(src, n, tail)
+    }
+
+    /// As [`Ring::fill`], from `tail` past the end of the memory.
+    #[cold]
+    fn fill_around(&mut self, src: &mut Src, n: usize, tail: usize) -> usize {
         let first = n.min(self.buf.len() - tail);
         let mut moved = src.take(&mut self.buf[tail..tail + first]);
         if moved == first && n > first {
@@ -89,9 +100,17 @@ impl Ring {
     #[inline]
     pub fn drain(&mut self, dst: &mut Dst, n: usize) -> usize {
         let n = n.min(self.len);
-        if n == 0 {
-            return 0;
+        if let Some(piece) = self.buf.get(self.head..self.head + n) {
+            let moved = dst.put(piece);
+            self.skip(moved);
+            return moved;
         }
+        self.drain_around(dst, n)
+    }
+
+    /// As [`Ring::drain`], past the end of the memory.
+    #[cold]
+    fn drain_around(&mut self, dst: &mut Dst, n: usize) -> usize {
         let (a, b) = self.pieces(n);
         let mut moved = dst.put(a);
         if moved == a.len() && !b.is_empty() {
@@ -102,6 +121,7 @@ impl Ring {
     }
 
     /// Forgets the first `n` bytes.
+    #[inline]
     pub fn skip(&mut self, n: usize) {
         let n = n.min(self.len);
         self.len -= n;

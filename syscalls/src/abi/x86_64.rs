@@ -20,7 +20,7 @@ use process::Current;
 use process::signal::{Action, Disposition, SaFlags, Siginfo, Signal, SignalSet, info};
 
 /// The calls that no other architecture has.
-pub const CALLS: Calls = &[(linux_raw_sys::general::__NR_arch_prctl, fast(arch_prctl))];
+pub const CALLS: Calls = &[(linux_raw_sys::general::__NR_arch_prctl, fast!(arch_prctl))];
 
 /// What uname(2) calls the machine.
 pub const MACHINE: &str = "x86_64";
