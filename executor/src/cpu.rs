@@ -74,15 +74,15 @@ impl Cpu {
         }
     }
 
-    /// Queues a task; how many wait now.
+    /// Queues a task while the CPUs `idle` are idle; how many wait now.
     #[inline]
-    fn push(&self, machine: &Machine, task: Ready, place: Place) -> u32 {
+    fn push(&self, idle: u64, task: Ready, place: Place) -> u32 {
+        let class = task.metadata().class();
         // One more that waits for the tick disturbs nobody.
-        let waits = task.metadata().class().level() <= self.level.get();
-        if !waits || !self.ticking.load(Relaxed) || machine.idle.load(Relaxed) != 0 {
+        if class.level() > self.level.get() || !self.ticking.load(Relaxed) || idle != 0 {
             self.disturb();
         }
-        self.queue.lock().push(&self.gauge, task, place)
+        self.queue.lock().push(&self.gauge, task, class, place)
     }
 
     /// Has the next [`is_quiet`] say no. On its own CPU.
@@ -93,7 +93,7 @@ impl Cpu {
 
     fn drain(&self, machine: &Machine, me: usize) {
         let mut ready = 0;
-        self.inbox.drain(|task: Ready| ready = self.push(machine, task, Place::Tail));
+        self.inbox.drain(|task: Ready| ready = self.push(machine.idle.load(Relaxed), task, Place::Tail));
         if ready > 1 {
             offer(machine, me, u64::MAX);
         }
@@ -416,9 +416,10 @@ pub(crate) fn schedule(task: Ready, info: ScheduleInfo) {
     } else {
         Place::Tail
     };
-    let ready = cpu.push(machine, task, place);
+    let idle = machine.idle.load(Relaxed);
+    let ready = cpu.push(idle, task, place);
     // Whoever is in the wake slot, or the only one, will run here soon.
-    if ready > 1 && machine.idle.load(Relaxed) != 0 {
+    if idle != 0 && ready > 1 {
         offer(machine, me, u64::MAX);
     }
 }
@@ -430,8 +431,9 @@ pub(crate) fn enqueue_new(task: Ready) {
     if task.metadata().home.load(Relaxed) as usize != me || !task.metadata().allows(me) {
         return route(machine, me, task);
     }
-    cpu.push(machine, task, Place::Tail);
-    if machine.idle.load(Relaxed) != 0 {
+    let idle = machine.idle.load(Relaxed);
+    cpu.push(idle, task, Place::Tail);
+    if idle != 0 {
         offer(machine, me, affinity);
     }
 }
@@ -483,7 +485,7 @@ fn route(machine: &Machine, me: usize, task: Ready) {
     entity.set_home(target);
     let cpu = &machine.cpus[target];
     if target == me {
-        cpu.push(machine, task, Place::Tail);
+        cpu.push(machine.idle.load(Relaxed), task, Place::Tail);
         return;
     }
     let first = cpu.inbox.push(task);

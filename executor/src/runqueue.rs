@@ -74,10 +74,9 @@ impl RunQueue {
         RunQueue { slot: None, slot_uses: 0, rt_filled: 0, rt: [const { Fifo::new() }; PRIOS], fair: Calendar::new() }
     }
 
-    /// Queues a task; how many wait now.
+    /// Queues a task of `class`; how many wait now.
     #[inline]
-    pub fn push(&mut self, gauge: &Gauge, task: Ready, place: Place) -> u32 {
-        let class = task.metadata().class();
+    pub fn push(&mut self, gauge: &Gauge, task: Ready, class: Packed, place: Place) -> u32 {
         let len = gauge.len() + 1;
         gauge.len.store(len, Relaxed);
         if place == Place::Slot && class.is_plain() && self.slot.is_none() {
@@ -124,9 +123,12 @@ impl RunQueue {
         if rt_top != 0 {
             return self.pop_rt(gauge, rt_top as usize).map(|task| (task, false));
         }
-        if self.slot.is_some() && self.slot_uses < SLOT_BOUND {
-            self.slot_uses += 1;
-            return self.slot.take().map(|task| (task, true));
+        if let Some(task) = self.slot.take() {
+            if self.slot_uses < SLOT_BOUND {
+                self.slot_uses += 1;
+                return Some((task, true));
+            }
+            self.slot = Some(task);
         }
         self.slot_uses = 0;
         match self.fair.pop() {

@@ -90,7 +90,7 @@ impl Copy<'_> {
     fn run(&self, current: &Current, from: i64, to: Option<i64>) -> (usize, Option<Error>) {
         let (reader, mut writer) = (caller(current, self.from), caller(current, self.to));
         // A step that cannot write all is not to wait in the middle.
-        writer.nonblock |= self.nowait;
+        writer.set_nonblock(self.nowait);
         let mut buf = [0; PAGE_SIZE];
         let mut done = 0;
         let len = self.len.min(MOST);
@@ -113,7 +113,7 @@ impl Copy<'_> {
                         break;
                     }
                 }
-                Err(Error::WouldBlock) if writer.nonblock => return (done, Some(Errno::EAGAIN.into())),
+                Err(Error::WouldBlock) if writer.nonblock() => return (done, Some(Errno::EAGAIN.into())),
                 Err(Error::Errno(Errno::EPIPE)) => {
                     raise(current, Signal::SIGPIPE);
                     return (done, Some(Errno::EPIPE.into()));

@@ -15,7 +15,7 @@ use process::Current;
 use process::limits::{INFINITY, Resource};
 use process::signal::{Siginfo, Signal, send};
 use vfs::eventfd::EventFd;
-use vfs::{Caller, Description, FileType, attributes};
+use vfs::{Caller, Description, FileType, OpenFlags, attributes};
 
 /// Bytes that are moved between two chances for others to run.
 const STEP: usize = 1 << 20;
@@ -82,8 +82,8 @@ impl<'a> Transfer<'a> {
     #[inline]
     fn caller<'c>(&self, current: &'c Current) -> Caller<'c> {
         let mut caller = caller(current, self.file);
-        caller.nonblock |= self.nowait;
-        caller.append |= self.append;
+        caller.set_nonblock(self.nowait);
+        caller.flags.set(OpenFlags::APPEND, caller.append() || self.append);
         caller
     }
 
@@ -211,7 +211,7 @@ impl<'a> Transfer<'a> {
             return Ok(());
         }
         let position = match self.offset {
-            _ if caller.append => self.file.file().size()?,
+            _ if caller.append() => self.file.file().size()?,
             Some(offset) => after(offset, done) as u64,
             None => self.file.position(),
         };
@@ -257,7 +257,7 @@ fn broken_pipe(current: &Current, file: &Description, done: usize) -> Next {
 fn stopped(error: Error, caller: &Caller, done: usize) -> Next {
     match error {
         Error::Fault(page) => Next::Fault(page),
-        Error::WouldBlock if !caller.nonblock => Next::Wait,
+        Error::WouldBlock if !caller.nonblock() => Next::Wait,
         _ if done > 0 => Next::Done,
         Error::WouldBlock => Next::Failed(Errno::EAGAIN.into()),
         error => Next::Failed(error),
@@ -272,7 +272,7 @@ pub fn read_plain(current: &mut Current, file: &Description, args: &Args) -> Res
     let result = file.read(&caller, &mut dst);
     match result {
         Ok(n) if n < STEP && dst.fault().is_none() => Ok(n),
-        Err(Error::WouldBlock) if !caller.nonblock => {
+        Err(Error::WouldBlock) if !caller.nonblock() => {
             current.transferred = 0;
             Err(Error::WouldBlock)
         }
@@ -406,7 +406,8 @@ pub async fn read_on(current: &Current, transfer: Transfer<'_>, mut done: usize)
 
 /// A terminal's time is up: what there is, even if it is nothing.
 fn read_late(transfer: &Transfer, caller: &Caller) -> Result<usize> {
-    let caller = Caller { nonblock: true, ..*caller };
+    let mut caller = *caller;
+    caller.set_nonblock(true);
     let mut done = 0;
     match transfer.read_step(&caller, &mut done) {
         Next::Failed(Error::Errno(Errno::EAGAIN)) => Ok(0),

@@ -16,7 +16,7 @@ use core::task::Poll;
 use executor::Completion;
 use memory::Space;
 use pin_project_lite::pin_project;
-use vfs::{Caller, Description, FdTable, FsContext};
+use vfs::{Caller, Description, FdTable, FsContext, OpenFlags};
 
 /// The alternate signal stack (sigaltstack(2)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,9 +124,7 @@ impl Current {
     pub fn caller(&self) -> Caller<'_> {
         Caller {
             cred: &self.cred,
-            nonblock: false,
-            append: false,
-            direct: false,
+            flags: OpenFlags::empty(),
             thread: self.thread.id(),
             process: self.thread.process.id(),
         }

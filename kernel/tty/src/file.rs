@@ -86,7 +86,7 @@ impl File for TtyFile {
             return Ok(0);
         }
         self.tty.check_background(caller, SIGTTIN)?;
-        self.tty.read(!caller.nonblock, dst)
+        self.tty.read(!caller.nonblock(), dst)
     }
 
     fn read_deadline(&self, since: u64) -> Option<u64> {

@@ -433,7 +433,8 @@ fn vtime_becomes_a_deadline() {
     assert_eq!(slave.read_deadline(5), Some(now + 300_000_000), "from the last byte");
     assert_eq!(slave.read_deadline(now + 7), Some(now + 300_000_007), "or from the call, if that came later");
     assert_eq!(world.read(10, &slave, 9), Err(Error::WouldBlock));
-    let hasty = Caller { nonblock: true, ..world.caller(10) };
+    let mut hasty = world.caller(10);
+    hasty.set_nonblock(true);
     assert_eq!(slave.read(&hasty, 0, &mut Dst::kernel(&mut [0; 9])), Ok(1));
 }
 

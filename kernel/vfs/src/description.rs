@@ -141,15 +141,7 @@ impl Description {
     /// The caller of an operation on this description.
     #[inline]
     pub fn caller<'a>(&self, cred: &'a Credentials, thread: u32, process: u32) -> Caller<'a> {
-        let flags = self.flags();
-        Caller {
-            cred,
-            nonblock: flags.contains(OpenFlags::NONBLOCK),
-            append: flags.contains(OpenFlags::APPEND),
-            direct: flags.contains(OpenFlags::DIRECT),
-            thread,
-            process,
-        }
+        Caller { cred, flags: self.flags(), thread, process }
     }
 
     /// The name that the file was opened by; for one that was not, a name of its own outside the tree.
@@ -225,7 +217,7 @@ impl Description {
     #[inline(never)]
     fn write_on(&self, caller: &Caller, src: &mut Src) -> Result<usize> {
         let mut position = self.position.lock();
-        if caller.append {
+        if caller.append() {
             let (n, end) = self.file.append(caller, src)?;
             *position = end;
             return Ok(n);
@@ -257,7 +249,7 @@ impl Description {
             return Err(Errno::ESPIPE.into());
         }
         self.check_writable()?;
-        if caller.append {
+        if caller.append() {
             return self.file.append(caller, src).map(|(n, _)| n);
         }
         self.file.write(caller, offset, src)

@@ -6,6 +6,7 @@
 //! same few lines above this trait, and no future needs a box.
 
 use crate::clock;
+use crate::flags::OpenFlags;
 use crate::inode::{Device, FileType, Inode, Metadata, Sink};
 use crate::mount::Location;
 use alloc::sync::Arc;
@@ -21,13 +22,8 @@ use memory::space::{Mappings, Object};
 pub struct Caller<'a> {
     /// For permission checks.
     pub cred: &'a Credentials,
-    /// O_NONBLOCK of the description, or a flag of the call. Most files need not look: the caller turns
-    /// [`Error::WouldBlock`] into EAGAIN by itself.
-    pub nonblock: bool,
-    /// O_APPEND of the description.
-    pub append: bool,
-    /// O_DIRECT, which pipes take as packet mode.
-    pub direct: bool,
+    /// Status flags of the description, and what flags of the call add.
+    pub flags: OpenFlags,
     /// The thread id of the caller in the initial pid namespace; its process's is `process`.
     pub thread: u32,
     /// The process id of the caller.
@@ -35,9 +31,34 @@ pub struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
+    /// O_NONBLOCK of the description, or a flag of the call. Most files need not look: the caller turns
+    /// [`Error::WouldBlock`] into EAGAIN by itself.
+    #[inline]
+    pub fn nonblock(&self) -> bool {
+        self.flags.contains(OpenFlags::NONBLOCK)
+    }
+
+    /// O_APPEND of the description.
+    #[inline]
+    pub fn append(&self) -> bool {
+        self.flags.contains(OpenFlags::APPEND)
+    }
+
+    /// O_DIRECT, which pipes take as packet mode.
+    #[inline]
+    pub fn direct(&self) -> bool {
+        self.flags.contains(OpenFlags::DIRECT)
+    }
+
+    /// As if the call had asked for O_NONBLOCK, if `yes`.
+    #[inline]
+    pub fn set_nonblock(&mut self, yes: bool) {
+        self.flags.set(OpenFlags::NONBLOCK, self.nonblock() || yes);
+    }
+
     /// A caller without flags, and without a process: the kernel itself, or a test.
     pub const fn kernel(cred: &'a Credentials) -> Caller<'a> {
-        Caller { cred, nonblock: false, append: false, direct: false, thread: 0, process: 0 }
+        Caller { cred, flags: OpenFlags::empty(), thread: 0, process: 0 }
     }
 }
 

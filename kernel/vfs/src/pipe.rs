@@ -350,7 +350,7 @@ impl File for PipeEnd {
     }
 
     fn write(&self, caller: &Caller, _: u64, src: &mut Src) -> Result<usize> {
-        self.pipe.write(src, caller.direct)
+        self.pipe.write(src, caller.direct())
     }
 
     fn poll(&self, _: &Caller) -> Events {

@@ -56,7 +56,7 @@ fn take(current: &Current, args: &Args, flags: u32) -> Result<Accepted> {
     let fd = current.files.reserve(limit, flags.contains(OpenFlags::CLOEXEC))?;
     let caller = caller(current, &listener);
     let taken = with(current, &caller, |cx| socket.accept(cx));
-    match if caller.nonblock { no_wait(taken) } else { taken } {
+    match if caller.nonblock() { no_wait(taken) } else { taken } {
         Ok((socket, peer)) => {
             Ok(Accepted { files: current.files.clone(), fd, file: Some(describe(socket, flags)), peer })
         }
@@ -125,7 +125,7 @@ fn try_connect(current: &Current, args: &Args, file: &Description) -> Result<usi
     let address = Address::decode(socket.family(), &address)?;
     let caller = caller(current, file);
     let result = with(current, &caller, |cx| socket.connect(cx, &address));
-    if caller.nonblock { no_wait(result) } else { result }?;
+    if caller.nonblock() { no_wait(result) } else { result }?;
     Ok(0)
 }
 

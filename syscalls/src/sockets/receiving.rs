@@ -119,7 +119,7 @@ fn attempt(
     done: &mut usize,
 ) -> core::result::Result<Delivery, Step> {
     let mut caller = caller(current, file);
-    caller.nonblock |= place.flags.contains(MsgFlags::DONTWAIT);
+    caller.set_nonblock(place.flags.contains(MsgFlags::DONTWAIT));
     let stream = socket.is_stream();
     let mut dst = place.memory.dst(*done);
     let room = dst.remaining();
@@ -147,17 +147,17 @@ fn attempt(
                     // Other bytes may be of another sender.
                     Some(page) if received.credential.is_none() => return Err(Step::Fault(page)),
                     None if dst.is_full() => return Err(Step::Yield),
-                    None if all && !caller.nonblock => return Err(Step::Wait),
+                    None if all && !caller.nonblock() => return Err(Step::Wait),
                     _ => {}
                 }
             }
             Ok(Delivery::new(received, *done))
         }
         Err(Error::Fault(page)) => Err(Step::Fault(page)),
-        Err(Error::WouldBlock) if *done > 0 && (!all || caller.nonblock) => {
+        Err(Error::WouldBlock) if *done > 0 && (!all || caller.nonblock()) => {
             Ok(Delivery::new(Received::default(), *done))
         }
-        Err(Error::WouldBlock) if caller.nonblock => Err(Step::Done(Err(Errno::EAGAIN.into()))),
+        Err(Error::WouldBlock) if caller.nonblock() => Err(Step::Done(Err(Errno::EAGAIN.into()))),
         Err(Error::WouldBlock) => Err(Step::Wait),
         Err(error) if *done > 0 => {
             if let Error::Errno(errno) = error {

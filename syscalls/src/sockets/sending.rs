@@ -95,7 +95,7 @@ fn attempt(
     done: &mut usize,
 ) -> Step {
     let mut caller = caller(current, file);
-    caller.nonblock |= args.flags.contains(MsgFlags::DONTWAIT);
+    caller.set_nonblock(args.flags.contains(MsgFlags::DONTWAIT));
     let mut src = memory.src(*done);
     let left = src.remaining();
     if socket.is_stream() {
@@ -110,11 +110,11 @@ fn attempt(
             match src.fault() {
                 Some(page) => Step::Fault(page),
                 None if src.remaining() == 0 => Step::Yield,
-                None if caller.nonblock => Step::Done(Ok(*done)),
+                None if caller.nonblock() => Step::Done(Ok(*done)),
                 None => Step::Wait,
             }
         }
-        Err(Error::WouldBlock) if !caller.nonblock => Step::Wait,
+        Err(Error::WouldBlock) if !caller.nonblock() => Step::Wait,
         Err(Error::WouldBlock) => Step::Done(partial(*done, Errno::EAGAIN.into())),
         Err(Error::Fault(page)) => Step::Fault(page),
         Err(error) => {

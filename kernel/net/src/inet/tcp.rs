@@ -478,7 +478,7 @@ impl Socket for Tcp {
 
     fn connect(&self, cx: &Context, address: &Address) -> Result<()> {
         let mut inner = self.inner.lock();
-        let nonblock = cx.caller.nonblock;
+        let nonblock = cx.caller.nonblock();
         if *address == Address::Unspecified {
             // The connection is given up, and the socket can be used again.
             let state = core::mem::replace(&mut inner.state, State::Idle);

@@ -87,7 +87,11 @@ impl Process {
     }
 
     fn caller(&self) -> Caller<'_> {
-        Caller { nonblock: self.nonblock, thread: self.pid, process: self.pid, ..Caller::kernel(&self.cred) }
+        {
+            let mut caller = Caller { thread: self.pid, process: self.pid, ..Caller::kernel(&self.cred) };
+            caller.set_nonblock(self.nonblock);
+            caller
+        }
     }
 
     fn with<T>(&self, f: impl FnOnce(&Context) -> T) -> T {
