@@ -143,6 +143,10 @@ async fn call(current: &mut Current, mut reason: Error) -> Result<usize> {
     loop {
         match reason {
             Error::WouldBlock => {
+                // Where a fault came first, the half that does not wait may have come so far only now.
+                if current.futex.is_some() {
+                    return futex::asleep(current).await.map(|()| 0);
+                }
                 current.parked = None;
                 let args = Args(current.cx.syscall_args());
                 return wait::finish(current, entry(current).slow, &args).await;

@@ -6,6 +6,7 @@ use rt::raw::errno::{EFAULT, EPIPE};
 use rt::raw::general::*;
 use rt::signal;
 use rt::sys::{self, Errno};
+use rt::thread::{Join, map_stack};
 
 use crate::{Outcome, check, tests};
 
@@ -17,6 +18,7 @@ tests! {
     reading_into_nowhere_is_efault_and_loses_nothing,
     futex_wait_on_another_value_is_eagain,
     futex_wake_without_waiters_wakes_none,
+    a_futex_on_an_untouched_page_has_its_waiter_once,
 }
 
 fn a_pipe_gives_the_end_when_no_writer_is_left() -> Outcome {
@@ -97,5 +99,34 @@ fn futex_wait_on_another_value_is_eagain() -> Outcome {
 
 fn futex_wake_without_waiters_wakes_none() -> Outcome {
     check!(sys::futex_wake(&AtomicU32::new(1), 1, FUTEX_PRIVATE_FLAG) == Ok(0));
+    Ok(())
+}
+
+/// Waits without having looked, so that the kernel is the first to touch the word.
+extern "C" fn wait_untouched(word: usize) -> i32 {
+    // SAFETY: the word is in a mapping that lives as long as the test.
+    let word = unsafe { AtomicU32::from_ptr(word as *mut u32) };
+    i32::from(sys::futex_wait(word, 0, FUTEX_PRIVATE_FLAG).is_err())
+}
+
+/// The kernel's look at the word meets an absent page first: the wait that goes on after the fault is the only one.
+fn a_futex_on_an_untouched_page_has_its_waiter_once() -> Outcome {
+    let page = sys::mmap_anonymous(4096)?;
+    let waiter = Join::new();
+    // SAFETY: the stack is this thread's alone, and it is joined below.
+    unsafe { waiter.spawn(map_stack(65536)?, wait_untouched, page as usize)? };
+    // SAFETY: the mapping is there to the end.
+    let word = unsafe { AtomicU32::from_ptr(page.cast()) };
+    let mut woken = 0;
+    for _ in 0..500 {
+        sys::sleep_ms(10);
+        woken = sys::futex_wake(word, 10, FUTEX_PRIVATE_FLAG)?;
+        if woken > 0 {
+            break;
+        }
+    }
+    check!(woken == 1);
+    waiter.wait();
+    check!(sys::futex_wake(word, 10, FUTEX_PRIVATE_FLAG)? == 0);
     Ok(())
 }
