@@ -55,7 +55,7 @@ initramfs arch name=recipe: setup
 serve name arch="x86_64": setup
     @POLLUX_RECIPE="$1" POLLUX_LIMIT="${POLLUX_LIMIT:-900}" {{harness}} qemu "$2" serve
 
-# compare costs with Debian's stock kernel: just bench [x86_64|aarch64] [ROW...] [redis] [peer] [fresh=1] [record=1]
+# compare costs with Debian's stock kernel: just bench [x86_64|aarch64] [ROW...] [redis] [peer] [known=1] [record=1]
 [no-exit-message]
 bench *what: setup
     @{{harness}} bench "$@"
@@ -113,10 +113,15 @@ lint: setup
     cargo clippy --quiet --locked --all-targets -- -D warnings
     @{{harness}} lint-guest
 
-# boot under a debugger: gdb attached, symbols loaded
+# boot under a debugger: gdb attached, symbols loaded: just debug ARCH [GDB OPTION...]
 [no-exit-message]
-debug arch="x86_64": setup
-    @tests/debug.sh "$1" {{harness}}
+debug arch="x86_64" *options: setup
+    @arch="$1"; [ $# -eq 0 ] || shift; tests/debug.sh "$arch" {{harness}} "$@"
+
+# drive that debugger by a script, and see with it that the kernel's memory is protected from itself
+[no-exit-message]
+test-debug arch="x86_64": setup
+    @tests/test-debug.sh "$1" {{harness}}
 
 # remove everything that was made
 clean:

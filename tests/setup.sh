@@ -82,6 +82,8 @@ rustup_targets() { rustup target list --installed 2>/dev/null | grep -cxE "$X86|
 have cc || install "the linker of programs for this machine" gcc libc6-dev
 have qemu-system-x86_64 || install "runs the x86_64 guest" qemu-system-x86
 have qemu-system-aarch64 || install "runs the aarch64 guest" qemu-system-arm
+have bzip2 || install "unpacks the source of busybox, for its test suite" bzip2
+have xz || install "unpacks Debian's part of that source" xz-utils
 if have apt-get; then
     have dpkg-deb || install "unpacks the guest's packages" dpkg
     # The package lists also say where the guest's own packages come from.

@@ -2,7 +2,8 @@
 //!
 //! The machine counts instructions (BUDGETS.md): a nanosecond is an instruction and every run gives the same figures.
 //! A row that ends a run (a panic, a hang) is marked as failed, and another boot measures the rest. The peer's figures
-//! depend on its kernel and the program alone, so they are kept under target/bench for both; `fresh=1` measures anew.
+//! depend on its kernel and the program alone, so they are kept under target/bench; `known=1` takes them from there,
+//! for who measures one change after the other.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -94,8 +95,8 @@ pub struct Request {
     pub arches: Vec<Arch>,
     /// Which rows; none means all.
     pub rows: Vec<String>,
-    /// Whether to measure the peer although its figures are known.
-    pub fresh: bool,
+    /// Whether to take the peer's figures from an earlier run with the same program, if there was one.
+    pub known: bool,
     /// Whether to write docs/benchmarks.md.
     pub record: bool,
     /// Whether to leave our kernel out.
@@ -118,7 +119,7 @@ pub fn bench(request: &Request) -> Result<i32> {
         let linux = peer_figures(arch, &peer, &root, &programs.join("bench"), request)?;
         let ours = match request.peer_only {
             true => Figures::new(),
-            false => match image::build(arch) {
+            false => match image::chosen(arch) {
                 Ok(kernel) => figures(arch, &kernel, &root, request)?,
                 Err(error) => {
                     eprintln!("bench: our kernel cannot be measured: {error:#}");
@@ -145,11 +146,11 @@ fn peer_figures(arch: Arch, peer: &Kernel, root: &[u8], program: &Path, request:
     let mut hasher = DefaultHasher::new();
     (&peer.name, fs::read(program)?, qemu_version(arch)).hash(&mut hasher);
     let cache = out().join("bench").join(format!("peer-{}-{:016x}.json", arch.name(), hasher.finish()));
-    if !request.fresh
+    if request.known
         && let Ok(text) = fs::read_to_string(&cache)
         && let Ok(Value::Object(known)) = serde_json::from_str(&text)
     {
-        println!("bench: {}: figures of an earlier run with the same program (fresh=1 measures anew)", peer.name);
+        println!("bench: {}: figures of an earlier run with the same program", peer.name);
         return Ok(known.into_iter().filter_map(|(name, value)| Some((name, Ok(value.as_u64()?)))).collect());
     }
     let found = figures(arch, peer, root, request)?;

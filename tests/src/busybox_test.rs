@@ -5,13 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::arch::{Arch, out, root};
-use crate::bench::Sink;
 use crate::image::{self, Kernel};
 use crate::qemu::Config;
 use crate::recipe::Recipe;
@@ -67,9 +65,10 @@ fn results(arch: Arch, kernel: &Kernel, root: &[u8], applets: &[&str]) -> Result
     let command: Vec<String> = ["busybox-tests"].iter().chain(applets).map(|word| word.to_string()).collect();
     let initrd = out().join(format!("busybox-{}-{}.cpio", arch.name(), std::process::id()));
     fs::write(&initrd, run::initramfs(root.to_vec(), &command)?)?;
-    let text = Arc::new(Mutex::new(Vec::new()));
+    // A file, so that one can watch: on a translated CPU this takes minutes.
+    let kept = out().join(format!("busybox-{}-{}.log", arch.name(), kernel.name.replace(['/', ' '], "_")));
     let streams = Streams {
-        stdout: Box::new(Sink(text.clone())),
+        stdout: Box::new(fs::File::create(&kept)?),
         stderr: Box::new(std::io::stderr()),
         log: Box::new(std::io::sink()),
         stdin: None,
@@ -77,9 +76,7 @@ fn results(arch: Arch, kernel: &Kernel, root: &[u8], applets: &[&str]) -> Result
     };
     let status = run::run(&config, kernel, &initrd, PATIENCE, streams);
     let _ = fs::remove_file(&initrd);
-    let text = text.lock().map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
-    let kept = out().join(format!("busybox-{}-{}.log", arch.name(), kernel.name.replace(['/', ' '], "_")));
-    fs::write(&kept, &text)?;
+    let text = String::from_utf8_lossy(&fs::read(&kept)?).into_owned();
     let status = status?;
     ensure!(![PANIC, LIMIT, NO_STATUS].contains(&status), "the suite did not come to its end; see {}", kept.display());
     let results = read(&text);

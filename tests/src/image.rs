@@ -27,7 +27,12 @@ pub struct Kernel {
 
 /// Builds our kernel.
 pub fn build(arch: Arch) -> Result<Kernel> {
-    let elf = Toolchain::load()?.build_kernel(arch)?;
+    build_for(arch, false)
+}
+
+/// Builds our kernel for use or for a debugger.
+pub fn build_for(arch: Arch, debugging: bool) -> Result<Kernel> {
+    let elf = Toolchain::load()?.build_kernel(arch, debugging)?;
     let image = match arch {
         Arch::X86_64 => elf.clone(),
         Arch::Aarch64 => {

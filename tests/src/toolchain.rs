@@ -54,21 +54,15 @@ impl Toolchain {
         command
     }
 
-    /// Builds the kernel; gives its ELF file.
-    pub fn build_kernel(&self, arch: Arch) -> Result<PathBuf> {
+    /// Builds the kernel; gives its ELF file. The one for debugging has all names and types, checks the order of
+    /// locks, and is slower.
+    pub fn build_kernel(&self, arch: Arch, debugging: bool) -> Result<PathBuf> {
+        let (profile, directory) = if debugging { ("dev", "debug") } else { ("release", "release") };
         let mut command = self.cargo(arch, "build");
-        command.current_dir(root()).args([
-            "--release",
-            "--quiet",
-            "--package",
-            "pollux",
-            "--bin",
-            "pollux",
-            "--target-dir",
-        ]);
-        command.arg(out());
+        command.current_dir(root()).args(["--profile", profile, "--quiet", "--package", "pollux", "--bin", "pollux"]);
+        command.arg("--target-dir").arg(out());
         run(command, "the kernel")?;
-        Ok(out().join(arch.target()).join("release/pollux"))
+        Ok(out().join(arch.target()).join(directory).join("pollux"))
     }
 
     /// clippy on the kernel.

@@ -14,9 +14,10 @@ use tests::{accel, busybox_test, image, interactive, machine_test, profile, serv
 
 const USAGE: &str = "\
 harness image ARCH                  build the kernel; print the path of what QEMU's -kernel takes
+harness debug-image ARCH            the same of a kernel for the debugger
 harness initramfs ARCH RECIPE       build a root file system; print the path of the archive
 harness prepare                     fetch and build what all other commands need, for both architectures
-harness bench [ARCH|ROW|peer|fresh=1|record=1]...   compare with Debian's stock kernel
+harness bench [ARCH|ROW|peer|known=1|record=1]...   compare with Debian's stock kernel
 harness bench redis [ARCH|peer]...  a real server on Debian's stock kernel and on ours
 harness profile ARCH ROW [FUNCTION]...  where a benchmark's instructions are spent
 harness test-guest ARCH CPUS        run the conformance tests with each number of CPUs (1,4)
@@ -44,6 +45,10 @@ fn dispatch(arguments: &[String]) -> Result<i32> {
     match words[..] {
         ["image", arch] => {
             println!("{}", image::build(Arch::parse(arch)?)?.image.display());
+            Ok(0)
+        }
+        ["debug-image", arch] => {
+            println!("{}", image::build_for(Arch::parse(arch)?, true)?.image.display());
             Ok(0)
         }
         ["initramfs", arch, recipe] => {
@@ -95,10 +100,10 @@ fn bench_request(words: &[&str]) -> Result<Request> {
     for word in words {
         match *word {
             "record=1" => request.record = true,
-            "fresh=1" => request.fresh = true,
+            "known=1" => request.known = true,
             "peer" => request.peer_only = true,
             name if bench::ROWS.iter().any(|row| row.name == name) => request.rows.push(name.to_string()),
-            name => request.arches.push(Arch::parse(name).context("or a row's name, peer, fresh=1, record=1")?),
+            name => request.arches.push(Arch::parse(name).context("or a row's name, peer, known=1, record=1")?),
         }
     }
     Ok(request)

@@ -7,6 +7,7 @@
 #![no_main]
 
 mod files;
+mod internet;
 mod ipc;
 mod memory;
 mod net;
@@ -57,8 +58,16 @@ macro_rules! tests {
     };
 }
 
-const SUITES: &[&[Test]] =
-    &[process::TESTS, signals::TESTS, ipc::TESTS, memory::TESTS, files::TESTS, sockets::TESTS, vectors::TESTS];
+const SUITES: &[&[Test]] = &[
+    process::TESTS,
+    signals::TESTS,
+    ipc::TESTS,
+    memory::TESTS,
+    files::TESTS,
+    sockets::TESTS,
+    internet::TESTS,
+    vectors::TESTS,
+];
 
 /// How long one test may take.
 const LIMIT_MS: i64 = 20_000;
