@@ -39,7 +39,7 @@ x86_64)
 aarch64)
     stack='set $sp = $sp & ~0xffff'; below='Kernel panic'
     text='set $sp = (long)$pc & ~0xfff'; write='Kernel panic'
-    data='set $pc = $sp'; fetch='Kernel panic' ;;
+    data='set $pc = $sp'; fetch='ESR 0x8600000f' ;;
 esac
 
 check breakpoints_stop_and_a_backtrace_has_names "$(debug -ex 'hbreak process::exit::finish' -ex continue -ex bt -ex kill)" \
