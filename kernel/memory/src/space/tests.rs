@@ -15,6 +15,7 @@ use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 use executor::spin::Rank;
 
+mod bounds;
 mod model;
 
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {

@@ -33,7 +33,12 @@ impl Space {
         self.unmap_locked(&mut inner, start.0, end).await
     }
 
+    /// The same with the space held. A range that leaves user space is refused here, for whoever did not check it: beyond
+    /// lie the kernel's tables.
     pub(super) async fn unmap_locked(&self, inner: &mut Inner, start: usize, end: usize) -> Result<(), Errno> {
+        if end > USER_END.0 {
+            return Err(Errno::EINVAL);
+        }
         if inner.areas.is_free(start, end) {
             return Ok(());
         }
