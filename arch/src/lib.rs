@@ -39,3 +39,18 @@ pub use imp::{backtrace, console, cpu, irq, paging, physmap, power, random, time
 
 /// The largest number of CPUs that a machine may have.
 pub const MAX_CPUS: usize = 64;
+
+/// What the firmware and the loader hand over is read by code that no machine is needed for.
+#[cfg(test)]
+mod firmware_tests {
+    #[path = "../x86_64/acpi_tables.rs"]
+    mod acpi_tables;
+    #[path = "../aarch64/devtree.rs"]
+    mod devtree;
+    #[path = "../x86_64/pvh.rs"]
+    mod pvh;
+
+    mod acpi;
+    mod start_info;
+    mod tree;
+}

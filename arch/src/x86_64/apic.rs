@@ -1,7 +1,7 @@
 //! The local interrupt controller of each CPU: by x2APIC registers where the CPU has them, else by memory.
 //! A CPU touches only its own.
 
-use super::acpi::Machine;
+use super::acpi_tables::Machine;
 use super::features::{Features, cpuid, has};
 use super::frames::FreeMap;
 use super::kmap;

@@ -2,7 +2,7 @@
 
 use super::boot_cell::BootCell;
 use super::frames::FreeMap;
-use super::{acpi, apic, calibrate, console, features, idt, ioapic, kmap, percpu, pvh, rtc, smp, time};
+use super::{acpi, apic, calibrate, console, features, idt, ioapic, kmap, percpu, physmap, pvh, rtc, smp, time};
 use crate::addr::PhysAddr;
 use crate::boot::BootInfo;
 use core::arch::{asm, global_asm};
@@ -26,6 +26,17 @@ unsafe impl Sync for CommandLine {}
 static COMMAND_LINE: CommandLine = CommandLine(UnsafeCell::new([0; COMMAND_LINE_MAX]));
 static INFO: BootCell<BootInfo> = BootCell::new();
 
+/// Reads memory that the loader's data lie in: the first gigabyte, which the boot tables map. Elsewhere there are zeros.
+fn read_boot_memory(addr: u64, out: &mut [u8]) {
+    const MAPPED: u64 = 1 << 30;
+    if addr.checked_add(out.len() as u64).is_some_and(|end| end <= MAPPED) {
+        let from = physmap::to_ptr(PhysAddr(addr));
+        // SAFETY: mapped, as was just checked, and RAM or read-only memory of which any bytes are a value. Only the
+        // boot CPU runs, and `out` is its own.
+        unsafe { from.copy_to_nonoverlapping(out.as_mut_ptr(), out.len()) };
+    }
+}
+
 /// Called by boot.S on the boot stack with the physical address of the start info.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn boot_entry(start_info: u64) -> ! {
@@ -39,7 +50,9 @@ unsafe extern "C" fn boot_entry(start_info: u64) -> ! {
         features::detect();
         features::patch_smap_sites();
     }
-    let start = pvh::StartInfo::new(start_info);
+    let Some(start) = pvh::StartInfo::new(start_info, read_boot_memory) else {
+        panic!("the boot loader does not speak PVH version 1")
+    };
     // SAFETY: nobody has a reference to the buffer yet.
     let line = unsafe { &mut *COMMAND_LINE.0.get() };
     let line_len = start.command_line(line);

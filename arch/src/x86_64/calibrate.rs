@@ -1,7 +1,7 @@
 //! How fast the time stamp counter and the local APIC's timer run: as the CPU says, else measured against the
 //! power management timer or the 8254.
 
-use super::acpi::Machine;
+use super::acpi_tables::Machine;
 use super::features::{Features, cpuid, has};
 use super::{apic, time};
 use x86_64::instructions::port::Port;

@@ -1,7 +1,7 @@
 //! The IO-APICs, which lead device lines to CPUs. Registers are reached through an index, so the boot CPU alone
 //! uses them (every line goes there).
 
-use super::acpi::Machine;
+use super::acpi_tables::Machine;
 use super::apic::{LINE_BASE, LINE_LAST};
 use super::frames::FreeMap;
 use super::{acpi, kmap, percpu};

@@ -22,6 +22,7 @@ pub mod user;
 pub mod usercopy;
 
 mod acpi;
+mod acpi_tables;
 mod apic;
 mod boot;
 mod boot_cell;

@@ -1,6 +1,6 @@
 //! Starting the other CPUs, one after the other: INIT, start-up, and a trampoline in low memory (boot.S).
 
-use super::acpi::Machine;
+use super::acpi_tables::Machine;
 use super::{acpi, apic, features, idt, kmap, percpu, physmap, time};
 use crate::addr::PhysAddr;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
