@@ -1,16 +1,13 @@
 //! The address space of a new program: its ELF file's segments, its interpreter's, room for a heap and a stack (elf(5)).
 
+use super::elf::Elf;
 use super::{Opened, Request, find, open, read_at};
 use crate::current::Current;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use arch::addr::{PAGE_SIZE, VirtAddr};
 use arch::paging::USER_END;
 use base::{Errno, Result};
-use elf::abi::{ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_GNU_STACK, PT_INTERP, PT_LOAD};
-use elf::endian::LittleEndian;
-use elf::file::{Class, FileHeader, parse_ident};
-use elf::parse::ParsingTable;
+use elf::abi::{PF_R, PF_W, PF_X};
 use elf::segment::ProgramHeader;
 use memory::Space;
 use memory::space::{Flags, Layout, Limits, MapRequest, Object, Place};
@@ -33,27 +30,11 @@ pub(super) struct Image {
     pub trampoline: VirtAddr,
 }
 
-/// An ELF file's headers.
-struct Elf {
-    header: FileHeader<LittleEndian>,
-    segments: Vec<ProgramHeader>,
-}
-
-/// Bytes in an ELF header and in a program header.
-const EHDR: usize = 64;
-const PHDR: usize = 56;
-
-/// No more than a page of program headers, as on Linux.
-const MAX_HEADERS: usize = PAGE_SIZE / PHDR;
-
 /// Where position-independent programs lie without their random offset: two thirds up.
 const PROGRAM_BASE: usize = USER_END.0 / 3 * 2 & !(PAGE_SIZE - 1);
 
 /// The stack that is mapped from the start; it grows below.
 const STACK: usize = 132 * 1024;
-
-/// The longest interpreter name.
-const PATH_MAX: u64 = 4096;
 
 /// Page-sized pieces of randomness from the request: for the stack, mappings, the program and the heap.
 fn random_pages(random: &[u8; 48], which: usize, bits: u32) -> usize {
@@ -62,10 +43,14 @@ fn random_pages(random: &[u8; 48], which: usize, bits: u32) -> usize {
     (u64::from_ne_bytes(bytes) as usize & ((1 << bits) - 1)) * PAGE_SIZE
 }
 
+fn parse(opened: &Opened, machine: u16, bad: Errno) -> Result<Elf> {
+    Elf::parse(&opened.head, machine, bad, |offset, buf| read_at(&opened.file, offset, buf))
+}
+
 /// Builds the space. ENOEXEC for what is no program of this machine, ENOMEM, and what opening the interpreter gives.
 pub(super) async fn build(current: &Current, request: &Request, opened: &Opened, limits: &Limits) -> Result<Image> {
     let program = parse(opened, request.machine, Errno::ENOEXEC)?;
-    let interpreter = match interpreter_name(opened, &program)? {
+    let interpreter = match program.interpreter(|offset, buf| read_at(&opened.file, offset, buf))? {
         Some(name) => {
             let file = open(current, &find(current, &name)?)?;
             let elf = parse(&file, request.machine, Errno::ELIBBAD)?;
@@ -73,21 +58,22 @@ pub(super) async fn build(current: &Current, request: &Request, opened: &Opened,
         }
         None => None,
     };
-    let (low, high) = extent(&program)?;
-    let bias = match program.header.e_type {
-        ET_EXEC => 0,
-        _ => PROGRAM_BASE + random_pages(&request.random, 2, 28) - low,
+    let (low, high) = program.extent()?;
+    // Below the base for a program whose addresses are high.
+    let bias = match program.is_fixed() {
+        true => 0,
+        false => (PROGRAM_BASE + random_pages(&request.random, 2, 28)).wrapping_sub(low),
     };
-    let brk = (bias + high).next_multiple_of(PAGE_SIZE) + random_pages(&request.random, 3, 13);
+    let brk = bias.wrapping_add(high).next_multiple_of(PAGE_SIZE) + random_pages(&request.random, 3, 13);
     let stack_offset = random_pages(&request.random, 0, 22);
     let layout = Layout::new(VirtAddr(brk), limits.stack, stack_offset, random_pages(&request.random, 1, 28));
     let stack_top = layout.stack.0;
     let space = Space::new(layout).map_err(|_| Errno::ENOMEM)?;
     map_segments(&space, opened, &program, bias, limits).await?;
     let mut image = Image {
-        start: bias.wrapping_add(program.header.e_entry as usize),
-        entry: bias.wrapping_add(program.header.e_entry as usize),
-        headers: (header_address(&program, bias), program.segments.len()),
+        start: program.entry(bias),
+        entry: program.entry(bias),
+        headers: (program.header_address(bias), program.header_count()),
         interpreter: 0,
         stack_top,
         trampoline: VirtAddr(0),
@@ -95,12 +81,12 @@ pub(super) async fn build(current: &Current, request: &Request, opened: &Opened,
     };
     map_stack(&image, &program, limits).await?;
     if let Some((file, elf)) = interpreter {
-        let (low, high) = extent(&elf)?;
+        let (low, high) = elf.extent()?;
         let base = reserve(&image.space, high - low, limits).await?;
         let bias = base.wrapping_sub(low);
         map_segments(&image.space, &file, &elf, bias, limits).await?;
         image.interpreter = bias;
-        image.start = bias.wrapping_add(elf.header.e_entry as usize);
+        image.start = elf.entry(bias);
     }
     if !request.trampoline.is_empty() {
         image.trampoline = map_trampoline(&image.space, request.trampoline, limits).await?;
@@ -108,78 +94,9 @@ pub(super) async fn build(current: &Current, request: &Request, opened: &Opened,
     Ok(image)
 }
 
-fn parse(opened: &Opened, machine: u16, bad: Errno) -> Result<Elf> {
-    let head = opened.head.get(..EHDR).ok_or(bad)?;
-    let ident = parse_ident::<LittleEndian>(head).map_err(|_| bad)?;
-    if ident.1 != Class::ELF64 {
-        return Err(bad.into());
-    }
-    let header = FileHeader::parse_tail(ident, &head[elf::abi::EI_NIDENT..]).map_err(|_| bad)?;
-    let count = usize::from(header.e_phnum);
-    let sound = header.e_machine == machine
-        && matches!(header.e_type, ET_EXEC | ET_DYN)
-        && usize::from(header.e_phentsize) == PHDR
-        && (1..=MAX_HEADERS).contains(&count);
-    if !sound {
-        return Err(bad.into());
-    }
-    let mut raw = alloc::vec![0; count * PHDR];
-    if read_at(&opened.file, header.e_phoff, &mut raw)? < raw.len() {
-        return Err(bad.into());
-    }
-    let table: ParsingTable<'_, LittleEndian, ProgramHeader> = ParsingTable::new(header.endianness, header.class, &raw);
-    let segments: Vec<ProgramHeader> = table.iter().collect();
-    for segment in segments.iter().filter(|segment| segment.p_type == PT_LOAD) {
-        check_segment(segment).ok_or(bad)?;
-    }
-    Ok(Elf { header, segments })
-}
-
-/// A segment must lie in user space, and its file part must be congruent with it.
-fn check_segment(segment: &ProgramHeader) -> Option<()> {
-    let end = segment.p_vaddr.checked_add(segment.p_memsz)?;
-    segment.p_offset.checked_add(segment.p_filesz)?;
-    let page = PAGE_SIZE as u64 - 1;
-    let congruent = segment.p_vaddr & page == segment.p_offset & page;
-    (segment.p_filesz <= segment.p_memsz && congruent && end <= USER_END.0 as u64).then_some(())
-}
-
-fn interpreter_name(opened: &Opened, program: &Elf) -> Result<Option<Vec<u8>>> {
-    let mut names = program.segments.iter().filter(|segment| segment.p_type == PT_INTERP);
-    let Some(segment) = names.next() else { return Ok(None) };
-    if names.next().is_some() {
-        return Err(Errno::EINVAL.into());
-    }
-    if !(2..=PATH_MAX).contains(&segment.p_filesz) {
-        return Err(Errno::ENOEXEC.into());
-    }
-    let mut name = alloc::vec![0; segment.p_filesz as usize];
-    if read_at(&opened.file, segment.p_offset, &mut name)? < name.len() || name.pop() != Some(0) {
-        return Err(Errno::ENOEXEC.into());
-    }
-    Ok(Some(name))
-}
-
-/// The first and one past the last address that the segments take, by whole pages. ENOEXEC without any.
-fn extent(elf: &Elf) -> Result<(usize, usize)> {
-    let loads = || elf.segments.iter().filter(|segment| segment.p_type == PT_LOAD);
-    let low = loads().map(|segment| segment.p_vaddr as usize).min().ok_or(Errno::ENOEXEC)?;
-    let high = loads().map(|segment| (segment.p_vaddr + segment.p_memsz) as usize).max().ok_or(Errno::ENOEXEC)?;
-    Ok((low & !(PAGE_SIZE - 1), high))
-}
-
-/// Where the program headers lie: in the segment that holds their part of the file.
-fn header_address(elf: &Elf, bias: usize) -> usize {
-    let offset = elf.header.e_phoff;
-    let holder = elf.segments.iter().find(|segment| {
-        segment.p_type == PT_LOAD && segment.p_offset <= offset && offset < segment.p_offset + segment.p_filesz
-    });
-    holder.map_or(0, |segment| bias.wrapping_add((segment.p_vaddr + (offset - segment.p_offset)) as usize))
-}
-
 async fn map_segments(space: &Space, opened: &Opened, elf: &Elf, bias: usize, limits: &Limits) -> Result<()> {
     let object = opened.file.mmap(false)?;
-    for segment in elf.segments.iter().filter(|segment| segment.p_type == PT_LOAD && segment.p_memsz > 0) {
+    for segment in elf.loads().filter(|segment| segment.p_memsz > 0) {
         map_segment(space, &object, segment, bias, limits).await?;
     }
     Ok(())
@@ -239,10 +156,8 @@ async fn reserve(space: &Space, len: usize, limits: &Limits) -> Result<usize> {
 
 /// The stack is executable only if the program asks for it.
 async fn map_stack(image: &Image, program: &Elf, limits: &Limits) -> Result<()> {
-    let executable =
-        program.segments.iter().any(|segment| segment.p_type == PT_GNU_STACK && segment.p_flags & PF_X != 0);
     let mut prot = Flags::READ | Flags::WRITE | Flags::GROWSDOWN;
-    if executable {
+    if program.executable_stack() {
         prot |= Flags::EXEC;
     }
     let place = Place::Fixed(VirtAddr(image.stack_top - STACK));

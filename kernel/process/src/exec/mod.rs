@@ -3,6 +3,7 @@
 //! The new address space is built whole while the old one still stands, so every failure up to there leaves the caller as it
 //! was. Then the other threads are ended and awaited, and from there on nothing can fail but by death.
 
+mod elf;
 mod image;
 mod replace;
 mod script;
