@@ -110,6 +110,10 @@ fn words(line: &[u8]) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
+    use alloc::string::String;
+    use proptest::collection::vec;
+    use proptest::prelude::{any, proptest};
 
     #[test]
     fn unknown_words_go_to_init() {
@@ -119,6 +123,23 @@ mod tests {
         assert_eq!(line.consoles, [b"ttyS0".to_vec()]);
         assert_eq!(line.arguments, [b"single".to_vec(), b"a".to_vec(), b"b c".to_vec(), b"d=e".to_vec()]);
         assert_eq!(line.environment, [b"FOO=bar".to_vec()]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_taken_apart_into_no_more_than_it_holds(line in vec(any::<u8>(), 0..300)) {
+            let parsed = CommandLine::parse(&line);
+            let kept = parsed.arguments.iter().chain(&parsed.environment).chain(&parsed.consoles);
+            assert!(kept.chain(&parsed.init).chain(&parsed.rdinit).map(Vec::len).sum::<usize>() <= line.len());
+        }
+
+        #[test]
+        fn words_behind_the_dashes_are_handed_on_as_they_are(words in vec("[a-z=. -]{1,9}", 0..9), head in "[a-z =]*") {
+            let quoted: String = words.iter().map(|word| format!(" \"{word}\"")).collect();
+            let parsed = CommandLine::parse(format!("{head} --{quoted}").as_bytes());
+            let first = parsed.arguments.len() - words.len();
+            assert!(parsed.arguments[first..].iter().eq(words.iter().map(|word| word.as_bytes())));
+        }
     }
 
     #[test]

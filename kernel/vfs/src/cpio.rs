@@ -10,6 +10,7 @@ use crate::mount::Location;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use base::{Credentials, Errno};
+use crc32fast::Hasher;
 use miniz_oxide::inflate::stream::{InflateState, inflate};
 use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
 
@@ -24,7 +25,7 @@ pub enum Reason {
     Name,
     /// The input ends within an entry.
     Truncated,
-    /// The gzip data are damaged.
+    /// The gzip data are damaged, or not what their checksum and length say.
     Gzip,
     /// A file could not be written: ENOSPC, ENOMEM.
     File(Errno),
@@ -273,10 +274,14 @@ fn gunzip(input: &[u8], unpacker: &mut Unpacker) -> Result<usize, Reason> {
     window.try_reserve_exact(32 * 1024).map_err(|_| Reason::File(Errno::ENOMEM))?;
     window.resize(32 * 1024, 0);
     let mut at = header;
+    let (mut sum, mut len) = (Hasher::new(), 0u32);
     loop {
         let result = inflate(&mut state, &input[at..], &mut window, MZFlush::None);
         at += result.bytes_consumed;
         let out = &window[..result.bytes_written];
+        sum.update(out);
+        // Modulo 2^32, as the trailer has it.
+        len = len.wrapping_add(out.len() as u32);
         if unpacker.feed(out)? < out.len() {
             return Err(Reason::Magic);
         }
@@ -288,8 +293,9 @@ fn gunzip(input: &[u8], unpacker: &mut Unpacker) -> Result<usize, Reason> {
             Err(_) => return Err(Reason::Gzip),
         }
     }
-    // CRC and size.
-    if input.len() - at < 8 { Err(Reason::Truncated) } else { Ok(at + 8) }
+    let trailer = input[at..].first_chunk::<8>().ok_or(Reason::Truncated)?;
+    let expected = [sum.finalize().to_le_bytes(), len.to_le_bytes()];
+    if trailer[..] == *expected.as_flattened() { Ok(at + 8) } else { Err(Reason::Gzip) }
 }
 
 /// The length of the gzip header at the start of `input`.

@@ -54,7 +54,8 @@ fn archive(entries: &[Entry]) -> Vec<u8> {
 fn gzip(data: &[u8]) -> Vec<u8> {
     let mut out = alloc::vec![0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 3, b'n', 0];
     out.extend_from_slice(&miniz_oxide::deflate::compress_to_vec(data, 6));
-    out.extend_from_slice(&[0; 8]);
+    out.extend_from_slice(&crc32fast::hash(data).to_le_bytes());
+    out.extend_from_slice(&(data.len() as u32).to_le_bytes());
     out
 }
 
@@ -135,23 +136,73 @@ fn damage_is_told_with_its_place() {
 }
 
 #[test]
+fn a_wrong_checksum_or_length_is_told() {
+    let w = World::new();
+    let good = gzip(&sample());
+    for byte in 1..=8 {
+        let mut bad = good.clone();
+        let at = bad.len() - byte;
+        bad[at] ^= 0x10;
+        assert_eq!(unpack(&w.root(), &bad).unwrap_err().reason, Reason::Gzip, "{byte} from the end");
+    }
+    assert_eq!(unpack(&w.root(), &good[..good.len() - 1]).unwrap_err().reason, Reason::Truncated);
+}
+
+fn various() -> Vec<u8> {
+    archive(&[
+        entry("d", 0o40755, b""),
+        entry("d/f", 0o100644, b"content"),
+        entry("l", 0o120777, b"d"),
+        Entry { ino: 1, nlink: 2, ..entry("h", 0o100644, b"x") },
+    ])
+}
+
+#[test]
 fn damaged_archives_never_panic() {
     let w = World::new();
-    let case = (0usize..400, any::<u8>(), 1usize..3000, any::<bool>());
-    proptest!(ProptestConfig::with_cases(500), |((at, with, cut, zip) in case)| {
-        let mut bytes = archive(&[
-            entry("d", 0o40755, b""),
-            entry("d/f", 0o100644, b"content"),
-            entry("l", 0o120777, b"d"),
-            Entry { ino: 1, nlink: 2, ..entry("h", 0o100644, b"x") },
-        ]);
+    let damage = proptest::collection::vec((0usize..800, any::<u8>()), 1..5);
+    let case = (damage, 1usize..3000, any::<bool>(), any::<bool>());
+    proptest!(ProptestConfig::with_cases(1000), |((damage, cut, inside, zip) in case)| {
+        let mut bytes = various();
+        let spoil = |bytes: &mut Vec<u8>| {
+            for (at, with) in &damage {
+                let at = at % bytes.len();
+                bytes[at] = *with;
+            }
+            bytes.truncate(cut);
+        };
+        // Damage before the compression reaches what lies behind it.
+        if inside || !zip {
+            spoil(&mut bytes);
+        }
         if zip {
             bytes = gzip(&bytes);
         }
-        let at = at % bytes.len();
-        bytes[at] = with;
-        bytes.truncate(cut);
-        let _ = unpack(&w.root(), &bytes);
+        if zip && !inside {
+            spoil(&mut bytes);
+        }
+        match unpack(&w.root(), &bytes) {
+            Ok(summary) => assert!(summary.bytes <= bytes.len() as u64),
+            Err(failure) => assert!(failure.archive <= bytes.len()),
+        }
+    });
+}
+
+#[test]
+fn absurd_fields_never_panic_and_take_no_more_than_the_archive_holds() {
+    let value = prop_oneof![Just(0u32), Just(u32::MAX), Just(0x7fff_ffff), 0u32..5000, any::<u32>()];
+    let case = proptest::collection::vec((0usize..4, 0usize..13, value), 1..4);
+    let w = World::new();
+    proptest!(ProptestConfig::with_cases(500), |(case in case)| {
+        let mut bytes = various();
+        let headers: Vec<usize> = (0..bytes.len() - 6).filter(|at| bytes[*at..].starts_with(b"070701")).collect();
+        for (header, field, value) in case {
+            let at = headers[header] + 6 + 8 * field;
+            bytes[at..at + 8].copy_from_slice(format!("{value:08x}").as_bytes());
+        }
+        if let Ok(summary) = unpack(&w.root(), &bytes) {
+            assert!(summary.bytes <= bytes.len() as u64);
+        }
     });
 }
 
