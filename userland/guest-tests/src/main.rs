@@ -7,6 +7,7 @@
 #![no_main]
 
 mod files;
+mod fuzz;
 mod internet;
 mod ipc;
 mod memory;
@@ -67,6 +68,7 @@ const SUITES: &[&[Test]] = &[
     sockets::TESTS,
     internet::TESTS,
     vectors::TESTS,
+    fuzz::TESTS,
 ];
 
 /// How long one test may take.
@@ -78,6 +80,9 @@ fn run(args: &rt::Args) -> i32 {
     if args.text(1) == "child" {
         // What the tests of execve become.
         return args.text(2).parse().unwrap_or(1);
+    }
+    if args.text(1) == "fuzz" {
+        return fuzz::command(args);
     }
     let (mut passed, mut failed) = (0, 0);
     for (name, test) in SUITES.iter().copied().flatten() {
