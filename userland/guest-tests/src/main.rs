@@ -12,6 +12,7 @@ mod internet;
 mod ipc;
 mod memory;
 mod net;
+mod pointers;
 mod process;
 mod signals;
 mod sockets;
@@ -68,6 +69,7 @@ const SUITES: &[&[Test]] = &[
     sockets::TESTS,
     internet::TESTS,
     vectors::TESTS,
+    pointers::TESTS,
     fuzz::TESTS,
 ];
 
