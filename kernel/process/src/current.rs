@@ -132,6 +132,11 @@ impl Current {
 
     /// Replaces the identity, for the thread itself and for those who look.
     pub fn set_cred(&mut self, cred: Arc<Credentials>) {
+        if cred.uid != self.cred.uid
+            && let Some(charge) = &mut *self.thread.charge.lock()
+        {
+            charge.move_to(cred.uid);
+        }
         self.thread.process.set_uid(cred.uid);
         self.thread.view.lock().cred = cred.clone();
         self.cred = cred;

@@ -18,28 +18,42 @@ pub struct Charge(u32);
 /// no privilege, or if there are as many as the system allows, for anybody.
 pub fn charge(cred: &Arc<Credentials>, limit: u64) -> Result<Charge, Errno> {
     let mut users = USERS.lock();
-    let count = users.entry(cred.uid).or_insert(0);
-    if *count >= limit && !crate::clone::may_exceed_nproc(cred) {
+    let count = users.get(&cred.uid).copied().unwrap_or(0);
+    if count >= limit && !crate::clone::may_exceed_nproc(cred) {
         return Err(Errno::EAGAIN);
     }
     if TOTAL.load(Ordering::Relaxed) >= THREADS_MAX.load(Ordering::Relaxed) {
         return Err(Errno::EAGAIN);
     }
-    *count += 1;
+    users.insert(cred.uid, count + 1);
     TOTAL.fetch_add(1, Ordering::Relaxed);
     CREATED.fetch_add(1, Ordering::Relaxed);
     Ok(Charge(cred.uid))
+}
+
+impl Charge {
+    /// Counts the thread for another user from now on (setuid(2)), whatever that user's limit.
+    pub(crate) fn move_to(&mut self, uid: u32) {
+        let mut users = USERS.lock();
+        count_out(&mut users, self.0);
+        *users.entry(uid).or_insert(0) += 1;
+        self.0 = uid;
+    }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
         let mut users = USERS.lock();
         TOTAL.fetch_sub(1, Ordering::Relaxed);
-        if let Some(count) = users.get_mut(&self.0) {
-            *count -= 1;
-            if *count == 0 {
-                users.remove(&self.0);
-            }
+        count_out(&mut users, self.0);
+    }
+}
+
+fn count_out(users: &mut BTreeMap<u32, u64>, uid: u32) {
+    if let Some(count) = users.get_mut(&uid) {
+        *count -= 1;
+        if *count == 0 {
+            users.remove(&uid);
         }
     }
 }
