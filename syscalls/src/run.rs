@@ -173,7 +173,11 @@ async fn page_fault(current: &mut Current, page: PageFault) {
         FaultError::NoMapping => Siginfo::fault(Signal::SIGSEGV, code::SEGV_MAPERR, addr),
         FaultError::BadPermission => Siginfo::fault(Signal::SIGSEGV, code::SEGV_ACCERR, addr),
         FaultError::BeyondObject => Siginfo::fault(Signal::SIGBUS, code::BUS_ADRERR, addr),
-        FaultError::OutOfMemory => return fault::out_of_memory(&current.thread),
+        FaultError::OutOfMemory => {
+            // Either there is memory now, or the thread dies before it runs again.
+            let _ = Box::pin(fault::out_of_memory(&current.thread)).await;
+            return;
+        }
     };
     send::force(&current.thread, info);
 }
