@@ -6,7 +6,7 @@ use crate::files::install_new;
 use crate::paths::{caller, file, opened};
 use crate::table::{Calls, slow};
 use crate::wait::Slow;
-use base::{Capability, Errno, Error, Events, Restart, Result};
+use base::{Errno, Error, Events, Restart, Result};
 use linux_raw_sys::{general as raw, ioctl as raw_ioctl};
 use memory::user::UserPtr;
 use process::limits::Resource;
@@ -67,7 +67,7 @@ fn fcntl(current: &mut Current, args: &Args) -> Result<usize> {
             Ok(0)
         }
         raw::F_GETPIPE_SZ => Ok(pipe(&file)?.pipe().capacity()),
-        raw::F_SETPIPE_SZ => pipe(&file)?.pipe().set_capacity(args.uint(2), current.cred.has(Capability::SysResource)),
+        raw::F_SETPIPE_SZ => pipe(&file)?.pipe().set_capacity(args.uint(2), &current.cred),
         raw::F_ADD_SEALS => tmpfs::add_seals(&file, args.uint(2)).map(|()| 0),
         raw::F_GET_SEALS => tmpfs::seals(&file).map(|seals| seals as usize),
         _ => Err(Errno::EINVAL.into()),

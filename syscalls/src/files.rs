@@ -233,7 +233,7 @@ fn pipe2(current: &mut Current, args: &Args) -> Result<usize> {
 fn make_pipe(current: &mut Current, args: &Args, flags: u32) -> Result<usize> {
     check_flags(flags, raw::O_CLOEXEC | raw::O_NONBLOCK | raw::O_DIRECT)?;
     let status = OpenFlags::from_bits_truncate(flags & !raw::O_CLOEXEC);
-    let (reader, writer) = Pipe::pair();
+    let (reader, writer) = Pipe::pair(&current.cred);
     let reader = Description::new(reader as Arc<dyn File>, None, status);
     let writer = Description::new(writer as Arc<dyn File>, None, status | OpenFlags::WRONLY);
     install_pair(current, [reader, writer], flags & raw::O_CLOEXEC != 0, args)

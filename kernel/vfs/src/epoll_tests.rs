@@ -120,7 +120,7 @@ fn nesting_reports_through_and_refuses_loops() {
 fn closing_the_last_descriptor_ends_the_watch() {
     machine();
     let epoll = Epoll::new();
-    let (r, w) = Pipe::pair();
+    let (r, w) = Pipe::pair(&base::Credentials::root());
     let (r, w) = (description(r), description(w));
     add(&epoll, 3, &r, IN).unwrap();
     put(&w, b"x").unwrap();

@@ -35,6 +35,7 @@ pub mod open;
 pub mod path;
 pub mod permission;
 pub mod pipe;
+mod pipe_quota;
 pub mod poll;
 pub mod ranks;
 pub mod ring;

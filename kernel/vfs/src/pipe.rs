@@ -7,13 +7,15 @@
 use crate::file::{Caller, DATA, File, ROOM, read_result, write_result};
 use crate::flags::OpenFlags;
 use crate::inode::{Device, FileType, Inode, Metadata};
+use crate::pipe_quota::Charge;
 use crate::ring::Ring;
 use crate::{clock, mount, ranks};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::{Errno, Error, Events, Result, Timespec};
+use arch::addr::PAGE_SIZE;
+use base::{Capability, Credentials, Errno, Error, Events, Result, Timespec};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use executor::WaitQueue;
 use executor::spin::SpinLock;
@@ -39,6 +41,8 @@ pub struct Pipe {
 struct State {
     ring: Ring,
     capacity: usize,
+    /// Whose memory it counts as; a FIFO is nobody's.
+    charge: Option<Charge>,
     readers: u32,
     writers: u32,
     /// How many read ends and write ends there ever were, so that who waits for a peer knows that one has been there.
@@ -74,12 +78,17 @@ fn device() -> Device {
 impl Pipe {
     /// A pipe without ends, as a FIFO has it.
     pub fn new() -> Arc<Pipe> {
+        Pipe::with(DEFAULT_CAPACITY, None)
+    }
+
+    fn with(capacity: usize, charge: Option<Charge>) -> Arc<Pipe> {
         Arc::new(Pipe {
             state: SpinLock::new(
                 ranks::PIPE,
                 State {
                     ring: Ring::new(),
-                    capacity: DEFAULT_CAPACITY,
+                    capacity,
+                    charge,
                     readers: 0,
                     writers: 0,
                     reader_count: 0,
@@ -94,9 +103,10 @@ impl Pipe {
         })
     }
 
-    /// A pipe's two ends: read, write (pipe(2)).
-    pub fn pair() -> (Arc<PipeEnd>, Arc<PipeEnd>) {
-        let pipe = Pipe::new();
+    /// A new pipe's two ends: read, write (pipe(2)). It is small if its user has too many.
+    pub fn pair(cred: &Credentials) -> (Arc<PipeEnd>, Arc<PipeEnd>) {
+        let charge = Charge::new(cred, DEFAULT_CAPACITY / PAGE_SIZE, 2);
+        let pipe = Pipe::with(charge.pages() * PAGE_SIZE, Some(charge));
         (pipe.end(true, false, Opening::Pipe), pipe.end(false, true, Opening::Pipe))
     }
 
@@ -219,19 +229,24 @@ impl Pipe {
         self.state.lock().capacity
     }
 
-    /// F_SETPIPE_SZ: rounds up to a power of two of pages. EBUSY if more bytes wait, EPERM above the limit unless
-    /// `privileged`, EINVAL for a size that cannot be.
-    pub fn set_capacity(&self, size: u32, privileged: bool) -> Result<usize> {
+    /// F_SETPIPE_SZ: rounds up to a power of two of pages. EBUSY if more bytes wait, EPERM above the limits
+    /// unless the caller is privileged, EINVAL for a size that cannot be.
+    pub fn set_capacity(&self, size: u32, cred: &Credentials) -> Result<usize> {
         let size = (size as usize).max(4096).next_power_of_two();
         if size > 1 << 31 {
             return Err(Errno::EINVAL.into());
         }
-        if size > MAX_CAPACITY && !privileged {
+        if size > MAX_CAPACITY && !cred.has(Capability::SysResource) {
             return Err(Errno::EPERM.into());
         }
         let mut state = self.state.lock();
         if size < state.ring.len() {
             return Err(Errno::EBUSY.into());
+        }
+        if let Some(charge) = &mut state.charge
+            && !charge.resize(cred, size / PAGE_SIZE)
+        {
+            return Err(Errno::EPERM.into());
         }
         let grown = size > state.capacity;
         state.capacity = size;

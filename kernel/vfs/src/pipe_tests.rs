@@ -8,7 +8,7 @@ use base::Credentials;
 
 fn pair(flags: OpenFlags) -> (Arc<Description>, Arc<Description>) {
     machine();
-    let (read, write) = Pipe::pair();
+    let (read, write) = Pipe::pair(&Credentials::root());
     (Description::new(read, None, flags), Description::new(write, None, OpenFlags::WRONLY | flags))
 }
 
@@ -72,12 +72,13 @@ fn packets_stay_apart() {
 fn the_capacity_can_be_changed_within_limits() {
     machine();
     let pipe = Pipe::new();
+    let cred = Credentials { uid: 9, effective: 0, ..Credentials::root() };
     let (_r, w) = (pipe.end(true, false, Opening::Pipe), pipe.end(false, true, Opening::Pipe));
-    assert_eq!(pipe.set_capacity(5000, false), Ok(8192));
-    assert_eq!(pipe.set_capacity(2 << 20, false), Err(Errno::EPERM.into()));
+    assert_eq!(pipe.set_capacity(5000, &cred), Ok(8192));
+    assert_eq!(pipe.set_capacity(2 << 20, &cred), Err(Errno::EPERM.into()));
     let w = Description::new(w, None, OpenFlags::WRONLY);
     put(&w, &[0; 5000]).unwrap();
-    assert_eq!(pipe.set_capacity(1, false), Err(Errno::EBUSY.into()));
+    assert_eq!(pipe.set_capacity(1, &cred), Err(Errno::EBUSY.into()));
     assert_eq!(pipe.available(), 5000);
 }
 
@@ -105,7 +106,7 @@ fn a_fifo_waits_for_its_peer() {
 #[test]
 fn a_pipe_opened_again_waits_for_nobody_and_ends() {
     machine();
-    let (reader, writer) = Pipe::pair();
+    let (reader, writer) = Pipe::pair(&Credentials::root());
     let writer = Description::new(writer, None, OpenFlags::WRONLY);
     put(&writer, b"left").unwrap();
     drop(writer);

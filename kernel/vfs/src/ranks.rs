@@ -38,6 +38,8 @@ pub const LOCKS: Rank = Rank::new(120, "file locks");
 pub const LOCK_WAITERS: Rank = Rank::new(121, "record lock waiters");
 /// A pipe, an eventfd, a timerfd.
 pub const PIPE: Rank = Rank::new(124, "pipe");
+/// How many pages of pipes each user has.
+pub const PIPE_USERS: Rank = Rank::new(125, "pipe pages per user");
 /// What an epoll watches.
 pub const EPOLL: Rank = Rank::new(126, "epoll");
 /// Which epolls watch a description.
