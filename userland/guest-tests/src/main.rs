@@ -6,6 +6,7 @@
 #![no_std]
 #![no_main]
 
+mod exhaustion;
 mod files;
 mod fuzz;
 mod internet;
@@ -70,6 +71,7 @@ const SUITES: &[&[Test]] = &[
     internet::TESTS,
     vectors::TESTS,
     pointers::TESTS,
+    exhaustion::TESTS,
     fuzz::TESTS,
 ];
 
