@@ -17,7 +17,8 @@ use rt::signal::{self, Action, bit};
 use rt::{println, sys};
 
 use crate::{Outcome, check, tests};
-use values::{Rng, Values};
+pub use values::Rng;
+use values::Values;
 
 tests! { random_calls_leave_the_kernel_standing }
 

@@ -1,0 +1,154 @@
+//! Files that are no programs, executed (execve(2), elf(5)): the manual's error, or an end by a signal as Linux has it.
+
+use core::ffi::CStr;
+use core::ptr;
+
+use rt::raw::errno::*;
+use rt::raw::general::*;
+use rt::sys::{self, Errno};
+
+use crate::fuzz::Rng;
+use crate::{Outcome, Why, check, tests};
+
+tests! {
+    files_that_are_no_programs_are_refused,
+    a_script_without_a_sound_interpreter_is_refused,
+    damaged_programs_are_refused_or_end_and_harm_nobody,
+}
+
+const PATH: &CStr = c"/tmp/guest-tests-program";
+
+/// Makes the file hold `bytes` and be executable.
+fn write_program(bytes: &[u8]) -> Result<(), Errno> {
+    let _ = sys::unlink(PATH);
+    let fd = sys::open(PATH, O_WRONLY | O_CREAT | O_TRUNC, 0o755)?;
+    sys::write_all(fd, bytes)?;
+    sys::close(fd)
+}
+
+fn execute(path: &CStr) -> Errno {
+    let argv = [c"x".as_ptr().cast(), c"child".as_ptr().cast(), c"0".as_ptr().cast(), ptr::null()];
+    // SAFETY: both vectors end with a null pointer.
+    unsafe { sys::execve(path, argv.as_ptr(), argv[3..].as_ptr()) }
+}
+
+/// The error of an attempt to execute these bytes; none if they became a program, whatever its end.
+fn error_of(bytes: &[u8]) -> Result<Option<Errno>, Errno> {
+    write_program(bytes)?;
+    let report = sys::pipe(O_CLOEXEC)?;
+    let child = match sys::fork()? {
+        0 => {
+            let limit = [1u64, 1];
+            // SAFETY: the limit is a pair of 64-bit numbers; no old one is asked for.
+            unsafe { rt::syscall4(__NR_prlimit64 as usize, 0, RLIMIT_CPU as usize, limit.as_ptr() as usize, 0) };
+            // SAFETY: as above, for an interval and a first time: what waits for ever has an end.
+            unsafe { rt::syscall3(__NR_setitimer as usize, 0, [0u64, 0, 1, 0].as_ptr() as usize, 0) };
+            let error = execute(PATH);
+            let _ = sys::write(report[1], &error.0.to_ne_bytes());
+            sys::exit_group(0)
+        }
+        child => child,
+    };
+    sys::close(report[1])?;
+    let mut error = [0; 4];
+    let count = sys::read(report[0], &mut error);
+    sys::close(report[0])?;
+    sys::wait4(child, 0)?;
+    Ok((count == Ok(4)).then(|| Errno(u32::from_ne_bytes(error))))
+}
+
+/// This program's file, and how long it is.
+fn own_file() -> Result<&'static mut [u8], Why> {
+    let fd = sys::open(c"/proc/self/exe", O_RDONLY, 0)?;
+    const ROOM: usize = 4 << 20;
+    let memory = sys::mmap_anonymous(ROOM)?;
+    // SAFETY: the mapping is new, and stays as long as the process.
+    let memory = unsafe { core::slice::from_raw_parts_mut(memory, ROOM) };
+    let mut len = 0;
+    loop {
+        match sys::read(fd, &mut memory[len..])? {
+            0 => break,
+            n => len += n,
+        }
+    }
+    sys::close(fd)?;
+    check!(len > 1000 && len < ROOM);
+    Ok(&mut memory[..len])
+}
+
+fn files_that_are_no_programs_are_refused() -> Outcome {
+    let file = own_file()?;
+    check!(error_of(file)?.is_none());
+    check!(error_of(b"")? == Some(Errno(ENOEXEC)));
+    check!(error_of(b"\x7fELF")? == Some(Errno(ENOEXEC)));
+    check!(error_of(&file[..63])? == Some(Errno(ENOEXEC)));
+    check!(error_of(&file[..100])?.is_some());
+    // Magic, type, machine, entries of the program header table, their size.
+    for (at, byte) in [(0, 0), (16, 1), (18, 99), (56, 0), (54, 55)] {
+        let old = file[at];
+        file[at] = byte;
+        let error = error_of(file)?;
+        file[at] = old;
+        check!(error == Some(Errno(ENOEXEC)));
+    }
+    check!(execute(c"/tmp") == Errno(EACCES));
+    check!(execute(c"/dev/null") == Errno(EACCES));
+    write_program(b"x")?;
+    // SAFETY: the path ends in NUL.
+    unsafe { rt::syscall3(__NR_fchmodat as usize, AT_FDCWD as isize as usize, PATH.as_ptr() as usize, 0o644) };
+    check!(execute(PATH) == Errno(EACCES));
+    sys::unlink(PATH)?;
+    Ok(())
+}
+
+fn a_script_without_a_sound_interpreter_is_refused() -> Outcome {
+    check!(error_of(b"#!/tmp/guest-tests-program\n")? == Some(Errno(ELOOP)));
+    check!(error_of(b"#!\n")? == Some(Errno(ENOEXEC)));
+    check!(error_of(b"#!   \n")? == Some(Errno(ENOEXEC)));
+    check!(error_of(b"#!/no/such/interpreter\n")? == Some(Errno(ENOENT)));
+    check!(error_of(b"#!/tmp\n")? == Some(Errno(EACCES)));
+    check!(error_of(b"#!/dev/null/x\n")? == Some(Errno(ENOTDIR)));
+    // A name that does not end within what is looked at.
+    let mut long = [b'a'; 300];
+    long[..3].copy_from_slice(b"#!/");
+    check!(error_of(&long)? == Some(Errno(ENOEXEC)));
+    sys::unlink(PATH)?;
+    Ok(())
+}
+
+fn damaged_programs_are_refused_or_end_and_harm_nobody() -> Outcome {
+    let seed = sys::clock_ns(CLOCK_REALTIME) % 1_000_000;
+    rt::println!("damaged programs: seed={seed}");
+    let mut rng = Rng::new(seed);
+    let file = own_file()?;
+    for _ in 0..60 {
+        let mut old = [0; 512];
+        old.copy_from_slice(&file[..512]);
+        for _ in 0..=rng.below(4) {
+            // Whole fields of the headers become numbers about which sums overflow, or single bytes anything.
+            let field = rng.below(60) * 8;
+            let value =
+                rng.pick(&[0, 1, 0x1000, 0x7fff_ffff_f000, 0x8000_0000_0000, u64::MAX, u64::MAX - 4095, 1 << 63]);
+            match rng.below(2) {
+                0 => file[field..field + 8].copy_from_slice(&value.to_le_bytes()),
+                _ => file[field + rng.below(8)] = rng.next() as u8,
+            }
+        }
+        // Most keep the magic, or nothing else would be looked at.
+        if !rng.one_in(8) {
+            file[..20].copy_from_slice(&old[..20]);
+        }
+        let error = error_of(file)?;
+        let expected =
+            [ENOEXEC, ENOMEM, EINVAL, EPERM, EFAULT, ENOENT, ELIBBAD, EACCES, EIO, EEXIST, ENAMETOOLONG, E2BIG];
+        let good = error.is_none_or(|error| expected.contains(&error.0));
+        if !good {
+            rt::println!("  errno {}", error.map_or(0, |error| error.0));
+        }
+        check!(good);
+        file[..512].copy_from_slice(&old);
+    }
+    check!(error_of(file)?.is_none());
+    sys::unlink(PATH)?;
+    Ok(())
+}
