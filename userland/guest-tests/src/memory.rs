@@ -10,6 +10,7 @@ tests! {
     touching_unmapped_memory_is_sigsegv,
     writing_read_only_memory_is_sigsegv,
     a_shared_mapping_is_seen_by_a_child_and_back,
+    a_populated_mapping_is_resident,
 }
 
 fn anonymous_memory_reads_as_noughts() -> Outcome {
@@ -52,5 +53,19 @@ fn a_shared_mapping_is_seen_by_a_child_and_back() -> Outcome {
     check!(write_in_child(memory)? == 0);
     // SAFETY: inside the mapping.
     check!(unsafe { memory.read_volatile() } == 1);
+    Ok(())
+}
+
+fn a_populated_mapping_is_resident() -> Outcome {
+    const PAGES: usize = 1024;
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE;
+    let memory = sys::mmap(0, PAGES * 4096, PROT_READ | PROT_WRITE, flags, -1, 0)?;
+    let mut resident = [0u8; PAGES];
+    // SAFETY: there is a byte for each page of the mapping.
+    let result = unsafe {
+        rt::syscall3(__NR_mincore as usize, memory as usize, PAGES * 4096, resident.as_mut_ptr() as usize)
+    };
+    sys::check(result)?;
+    check!(resident.iter().all(|page| page & 1 == 1));
     Ok(())
 }
