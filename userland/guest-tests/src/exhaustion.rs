@@ -174,13 +174,11 @@ fn a_fork_bomb_under_rlimit_nproc_leaves_others_running() -> Outcome {
     Ok(())
 }
 
-/// Touches every page of new memory until there is no more; most of it in large steps, to be quick.
+/// Touches every page of new memory until there is no more.
 fn take_all() -> ! {
     const CHUNK: usize = 4 << 20;
     loop {
-        let at_once = if sys::memory().0 > 64 << 20 { MAP_POPULATE } else { 0 };
-        let flags = MAP_PRIVATE | MAP_ANONYMOUS | at_once;
-        let Ok(memory) = sys::mmap(0, CHUNK, PROT_READ | PROT_WRITE, flags, -1, 0) else {
+        let Ok(memory) = sys::mmap_anonymous(CHUNK) else {
             sys::sleep_ms(1);
             continue;
         };

@@ -62,9 +62,8 @@ fn a_populated_mapping_is_resident() -> Outcome {
     let memory = sys::mmap(0, PAGES * 4096, PROT_READ | PROT_WRITE, flags, -1, 0)?;
     let mut resident = [0u8; PAGES];
     // SAFETY: there is a byte for each page of the mapping.
-    let result = unsafe {
-        rt::syscall3(__NR_mincore as usize, memory as usize, PAGES * 4096, resident.as_mut_ptr() as usize)
-    };
+    let result =
+        unsafe { rt::syscall3(__NR_mincore as usize, memory as usize, PAGES * 4096, resident.as_mut_ptr() as usize) };
     sys::check(result)?;
     check!(resident.iter().all(|page| page & 1 == 1));
     Ok(())
