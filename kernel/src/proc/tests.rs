@@ -268,7 +268,7 @@ fn descriptors_lead_to_what_is_open() {
     assert_eq!(w.link(&format!("/proc/self/fd/{fd}")), "/file");
     let found = w.walk(|walk| walk.resolve(format!("/proc/self/fd/{fd}").as_bytes(), Follow::Yes)).unwrap();
     assert!(found.same(file.opened_as().unwrap()));
-    let (pipe, _other) = vfs::pipe::Pipe::pair();
+    let (pipe, _other) = vfs::pipe::Pipe::pair(&base::Credentials::root());
     let fd = w.current.files.open(Description::new(pipe, None, OpenFlags::empty()), 16, false).unwrap();
     assert!(w.link(&format!("/proc/self/fd/{fd}")).starts_with("pipe:["));
     assert_eq!(w.list("/proc/self/fd", 1).len(), 4);
