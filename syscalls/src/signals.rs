@@ -57,6 +57,13 @@ fn kill(current: &mut Current, args: &Args) -> Result<usize> {
     let signal = signal(args.int(1))?;
     match args.int(0) {
         i32::MIN => Err(Errno::ESRCH.into()),
+        // Its own threads may send a process anything.
+        id if id as u32 == current.thread.process.id() => {
+            if let Some(signal) = signal {
+                send::to_process(&current.thread.process, from_me(current, signal))?;
+            }
+            Ok(0)
+        }
         id if id > 0 => {
             let process = match pid::find_process(id as u32) {
                 Some(process) => process,

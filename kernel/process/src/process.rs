@@ -213,7 +213,9 @@ impl Shared {
 
     /// A thread that takes `signal` if it is sent to the process: the leader if it does, else any.
     pub(crate) fn pick(&self, signal: Signal) -> Option<&Arc<Thread>> {
-        self.threads.values().find(|thread| thread.wants(signal))
+        // The leader is the first to be asked, and mostly the last.
+        let (_, leader) = self.threads.first_key_value()?;
+        if leader.wants(signal) { Some(leader) } else { self.threads.values().find(|thread| thread.wants(signal)) }
     }
 
     /// Forgets pending signals of the process and of all threads.

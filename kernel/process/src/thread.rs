@@ -174,6 +174,12 @@ impl Thread {
         self.conditions.load(Ordering::Acquire) == 0
     }
 
+    /// Whether `which` holds and nothing else.
+    #[inline]
+    pub fn has_only(&self, which: Conditions) -> bool {
+        self.conditions.load(Ordering::Acquire) == which.bits()
+    }
+
     /// Sets a condition and wakes the thread, whatever it waits for.
     pub fn interrupt(&self, which: Conditions) {
         self.set(which);

@@ -21,6 +21,8 @@ impl Space {
         let mut copy = child.inner.try_write().ok_or(Errno::ENOMEM)?;
         copy.brk = parent.brk;
         copy.limits = parent.limits;
+        // Until each area is there with its pages.
+        copy.stray = true;
         let mut budget = Budget::new(STEPS);
         let mut lowered = false;
         let mut result = Ok(());
@@ -49,6 +51,7 @@ impl Space {
                 break;
             }
         }
+        copy.stray = false;
         drop(copy);
         if lowered {
             // The parent must not write where it no longer may; until then the child must not run.

@@ -107,6 +107,11 @@ struct Inner {
     tables: Tables,
     layout: Layout,
     brk: usize,
+    /// A range without areas whose tables were kept, since what was unmapped is often mapped again. One lowest table at most
+    /// lies over it.
+    kept: Option<(usize, usize)>,
+    /// There may be tables or pages where no area is.
+    stray: bool,
     /// mlockall(2) with MCL_FUTURE.
     lock_future: bool,
     /// As of the last call that brought them; what a growing stack is held to.
@@ -145,6 +150,8 @@ impl Space {
                 tables,
                 layout,
                 brk: layout.brk_start.0,
+                kept: None,
+                stray: false,
                 lock_future: false,
                 limits: Limits { stack: 8 << 20, ..Limits::NONE },
             }),
@@ -187,6 +194,17 @@ impl Space {
     fn count(&self, kind: Kind, by: isize) {
         let counter = if kind == Kind::Anonymous { &self.anonymous } else { &self.file };
         counter.fetch_add(by, Relaxed);
+    }
+}
+
+impl Drop for Space {
+    /// Tells the root, which may be active on a CPU for a while, where there are tables to be freed.
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut();
+        if !inner.stray {
+            let areas = inner.areas.iter().map(|area| (area.start, area.end));
+            self.root.set_extent(areas, inner.kept);
+        }
     }
 }
 

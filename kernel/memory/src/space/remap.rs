@@ -133,6 +133,7 @@ impl Space {
             !failed
         });
         if failed {
+            inner.stray = true;
             return Err(Errno::ENOMEM);
         }
         // The new area first: giving up half-way leaves two areas that have some of the pages each.

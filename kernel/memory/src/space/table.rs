@@ -177,43 +177,52 @@ fn remove_below(here: &Table, level: usize, base: usize, hole: &Hole, gather: &m
     }
 }
 
-/// Frees a whole tree of tables with the frames that it maps.
+/// Frees a whole tree of tables with the frames that it maps. All of them lie over `extent`, which ascends.
 ///
 /// # Safety
 /// No CPU has it active, nobody else knows it, and `root` came from [`Frame::into_addr`].
-pub(crate) unsafe fn free_all(root: PhysAddr) {
+pub(crate) unsafe fn free_all(root: PhysAddr, extent: &[(usize, usize)]) {
     // SAFETY: the tree is the caller's.
-    unsafe { free_below(root, LEVELS - 1, index(USER_END.0 - 1, LEVELS - 1) + 1) }
+    unsafe { free_below(root, LEVELS - 1, 0, extent) }
 }
 
 /// # Safety
-/// As for [`free_all`].
-unsafe fn free_below(addr: PhysAddr, level: usize, entries: usize) {
-    // SAFETY: the table belongs to the caller, as does all that it names; each is taken back once.
-    unsafe {
-        // Most tables are nearly empty, and looking through them is most of what ending a small process costs. An empty
-        // entry has no bit set.
-        let (groups, rest) = table(addr)[..entries].as_chunks::<8>();
-        for group in groups {
-            if group.iter().fold(0, |bits, slot| bits | slot.load(Acquire)) != 0 {
-                free_entries(group, level);
-            }
+/// As for [`free_all`]. The table begins at address `base`.
+unsafe fn free_below(addr: PhysAddr, level: usize, base: usize, extent: &[(usize, usize)]) {
+    let span = entry_span(level);
+    let mut next = 0;
+    for (i, &(start, end)) in extent.iter().enumerate() {
+        // Two ranges may share an entry, whose table then is freed with what both have in it.
+        let first = (start.saturating_sub(base) / span).max(next);
+        let last = (end.saturating_sub(base)).div_ceil(span).min(ENTRIES);
+        if end <= base || first >= last {
+            continue;
         }
-        free_entries(rest, level);
-        drop(Frame::from_addr(addr));
+        next = last;
+        // SAFETY: the table belongs to the caller, as does all that it names; each entry is taken back once.
+        unsafe { free_range(&table(addr)[first..last], level, base + first * span, &extent[i..]) };
     }
+    // SAFETY: as above.
+    drop(unsafe { Frame::from_addr(addr) });
 }
 
 /// # Safety
-/// As for [`free_all`].
-unsafe fn free_entries(slots: &[AtomicU64], level: usize) {
-    for entry in slots.iter().map(load).filter(|entry| entry.is_present()) {
-        // SAFETY: the caller owns what the entry names; it is taken back once.
-        unsafe {
-            if level > 0 {
-                free_below(entry.addr(), level - 1, ENTRIES);
-            } else {
-                drop(Frame::from_addr(entry.addr()));
+/// As for [`free_all`]. The first of `slots` begins at address `base`.
+unsafe fn free_range(slots: &[AtomicU64], level: usize, base: usize, extent: &[(usize, usize)]) {
+    // Many entries are empty, and looking through them is most of what ending a small process costs. An empty entry has no
+    // bit set.
+    for (g, group) in slots.chunks(8).enumerate() {
+        if group.iter().fold(0, |bits, slot| bits | slot.load(Acquire)) == 0 {
+            continue;
+        }
+        for (i, entry) in group.iter().map(load).enumerate().filter(|(_, entry)| entry.is_present()) {
+            // SAFETY: the caller owns what the entry names; it is taken back once.
+            unsafe {
+                if level > 0 {
+                    free_below(entry.addr(), level - 1, base + (g * 8 + i) * entry_span(level), extent);
+                } else {
+                    drop(Frame::from_addr(entry.addr()));
+                }
             }
         }
     }

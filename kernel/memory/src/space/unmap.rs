@@ -2,7 +2,7 @@
 
 use super::gather::Gather;
 use super::object::Mappings;
-use super::table::{Tables, load};
+use super::table::{LEAF_SPAN, Tables, load};
 use super::{Flags, Inner, STEPS, Space, range_end};
 use crate::frames::{Frame, Kind};
 use alloc::vec::Vec;
@@ -22,6 +22,31 @@ pub(super) enum Which {
     All,
     /// Those that belong to the mapped object, not copies that were made of them.
     OfObject,
+}
+
+impl Inner {
+    /// Removes the tables that nobody needs now that `start..end` has no areas. Those of a small range are kept until another is
+    /// unmapped: what comes next is often mapped in the same place.
+    fn remove_tables(&mut self, start: usize, end: usize, gather: &mut Gather) {
+        let leaf = |addr: usize| addr / LEAF_SPAN;
+        let small = leaf(start) == leaf(end - 1);
+        let before = core::mem::replace(&mut self.kept, small.then_some((start, end)));
+        if !small {
+            self.remove_tables_now(start, end, gather);
+        }
+        if let Some((start_before, end_before)) = before
+            && !(small && leaf(start_before) == leaf(start))
+            // Else an area in the same lowest table needs it, and will see to it.
+            && self.areas.is_free(start_before, end_before)
+        {
+            self.remove_tables_now(start_before, end_before, gather);
+        }
+    }
+
+    fn remove_tables_now(&mut self, start: usize, end: usize, gather: &mut Gather) {
+        let (floor, ceiling) = self.areas.hole_around(start, end);
+        self.tables.remove_tables(start, end, floor, ceiling, gather);
+    }
 }
 
 impl Space {
@@ -47,8 +72,7 @@ impl Space {
         // The areas go last, so that giving up half-way leaves whole areas, of which some pages are as after MADV_DONTNEED.
         self.zap(&inner.tables, start, end, Which::All, &mut gather).await;
         inner.areas.remove(start, end);
-        let (floor, ceiling) = inner.areas.hole_around(start, end);
-        inner.tables.remove_tables(start, end, floor, ceiling, &mut gather);
+        inner.remove_tables(start, end, &mut gather);
         gather.flush().await;
         Ok(())
     }
@@ -91,6 +115,7 @@ impl Space {
             at = end;
         }
         inner.areas.remove(0, USER_END.0);
+        inner.kept = None;
         inner.tables.remove_tables(0, USER_END.0, 0, usize::MAX, &mut gather);
         gather.flush().await;
     }

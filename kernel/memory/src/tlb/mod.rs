@@ -23,7 +23,7 @@ use crate::space::table;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use arch::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
-use arch::paging::{self, FLUSH_IS_GLOBAL};
+use arch::paging::{self, FLUSH_IS_GLOBAL, USER_END};
 use arch::{MAX_CPUS, cpu, irq};
 use asid::Asids;
 use base::PerCpu;
@@ -106,7 +106,18 @@ pub(crate) struct Root {
     valid: AtomicU64,
     /// Frames whose release was given up half-way: they wait until no CPU can reach them.
     limbo: SpinLock<Vec<Frame>>,
+    /// Where there are tables, ascending, once the space is gone.
+    extent: SpinLock<Vec<(usize, usize)>>,
 }
+
+/// The whole user half.
+const EVERYWHERE: [(usize, usize); 1] = [(0, USER_END.0)];
+
+/// Gaps smaller than this are not worth a range of their own.
+const NEAR: usize = 8 * PAGE_SIZE;
+
+/// Ranges of an extent at most; a space with more is looked through as a whole.
+const RANGES: usize = 32;
 
 impl Root {
     pub fn new() -> Result<Arc<Root>, OutOfMemory> {
@@ -119,7 +130,32 @@ impl Root {
             active: AtomicU64::new(0),
             valid: AtomicU64::new(0),
             limbo: SpinLock::new(ranks::RECENT, Vec::new()),
+            extent: SpinLock::new(ranks::RECENT, Vec::new()),
         }))
+    }
+
+    /// Says that tables lie only over `ranges`, which ascend, and `also`. Without memory to note it all of it is looked through.
+    pub fn set_extent(&self, ranges: impl Iterator<Item = (usize, usize)>, also: Option<(usize, usize)>) {
+        let mut extent = self.extent.lock();
+        if extent.try_reserve_exact(RANGES).is_err() {
+            return;
+        }
+        for (start, end) in ranges {
+            let len = extent.len();
+            match extent.last_mut() {
+                // Neighbours, and what is near, are one.
+                Some(last) if start - last.1 < NEAR => last.1 = end,
+                _ if len == RANGES - 1 => return extent.clear(),
+                _ => extent.push((start, end)),
+            }
+        }
+        if let Some((start, end)) = also {
+            let at = extent.partition_point(|range| range.0 < start);
+            extent.insert(at, (start, end));
+        }
+        if extent.is_empty() {
+            extent.push((0, PAGE_SIZE));
+        }
     }
 
     pub fn table(&self) -> PhysAddr {
@@ -306,8 +342,10 @@ impl Root {
 
 impl Drop for Root {
     fn drop(&mut self) {
+        let extent = core::mem::take(self.extent.get_mut());
+        let extent = if extent.is_empty() { &EVERYWHERE[..] } else { &extent[..] };
         // SAFETY: no CPU has the space active (each would own it), and the space is gone too, so nobody walks the tables.
-        unsafe { table::free_all(self.table) };
+        unsafe { table::free_all(self.table, extent) };
     }
 }
 

@@ -34,11 +34,13 @@ pub fn next(thread: &Arc<Thread>) -> Delivery {
     loop {
         // Cleared first: a signal that is queued after the look below sets it again.
         thread.clear(Conditions::SIGNAL);
-        let Some(info) = take(thread, SignalSet(!0).without(thread.mask())) else {
+        let Some((info, more)) = take_one_of(thread, SignalSet(!0).without(thread.mask())) else {
             return Delivery::None;
         };
-        // There may be more; the condition is looked at again before the program runs.
-        thread.set(Conditions::SIGNAL);
+        if more {
+            // The condition is looked at again before the program runs.
+            thread.set(Conditions::SIGNAL);
+        }
         if let Some(delivery) = consider(thread, info) {
             return delivery;
         }
@@ -47,10 +49,17 @@ pub fn next(thread: &Arc<Thread>) -> Delivery {
 
 /// Takes a pending signal of `wanted`, the thread's own before the process's.
 pub fn take(thread: &Arc<Thread>, wanted: SignalSet) -> Option<Siginfo> {
-    if let Some(info) = thread.signals.lock().take(wanted) {
-        return Some(info);
-    }
-    thread.process.shared.lock().pending.take(wanted)
+    take_one_of(thread, wanted).map(|(info, _)| info)
+}
+
+/// As [`take`], with whether more of `wanted` are pending.
+#[inline]
+fn take_one_of(thread: &Arc<Thread>, wanted: SignalSet) -> Option<(Siginfo, bool)> {
+    let mut shared = thread.process.shared.lock();
+    let mut own = thread.signals.lock();
+    let info = own.take(wanted).or_else(|| shared.pending.take(wanted))?;
+    let more = !own.set().union(shared.pending.set()).intersection(wanted).is_empty();
+    Some((info, more))
 }
 
 /// The signals that are pending for the thread, blocked or not.
