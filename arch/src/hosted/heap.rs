@@ -2,6 +2,7 @@
 //! everything was given back.
 
 use core::alloc::{GlobalAlloc, Layout};
+use core::cell::Cell;
 use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::alloc::System;
 
@@ -10,6 +11,30 @@ pub struct CountingHeap;
 
 static BYTES: AtomicI64 = AtomicI64::new(0);
 static BLOCKS: AtomicI64 = AtomicI64::new(0);
+
+std::thread_local! {
+    /// How many more blocks this host thread gets; negative for any number.
+    static LEFT: Cell<i64> = const { Cell::new(-1) };
+}
+
+/// Gives this host thread `blocks` more blocks inside `f` and then no memory, to see what the kernel makes of it.
+pub fn with_few_blocks<T>(blocks: u32, f: impl FnOnce() -> T) -> T {
+    LEFT.set(blocks.into());
+    let result = f();
+    LEFT.set(-1);
+    result
+}
+
+/// Whether this host thread gets another block.
+fn grants() -> bool {
+    match LEFT.get() {
+        0 => false,
+        left => {
+            LEFT.set(left - i64::from(left > 0));
+            true
+        }
+    }
+}
 
 /// How much of the heap is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +53,9 @@ pub fn in_use() -> InUse {
 // SAFETY: every call goes to the system's allocator as it is; the counts touch no memory of it.
 unsafe impl GlobalAlloc for CountingHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if !grants() {
+            return core::ptr::null_mut();
+        }
         // SAFETY: the caller's contract is the same.
         let block = unsafe { System.alloc(layout) };
         if !block.is_null() {

@@ -1,6 +1,6 @@
 //! The simulated machine's state and the simulator's handle on it.
 
-pub use super::heap::{CountingHeap, InUse, in_use};
+pub use super::heap::{CountingHeap, InUse, in_use, with_few_blocks};
 
 use super::irq::Irq;
 use super::paging::{Entry, Perm};

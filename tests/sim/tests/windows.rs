@@ -1,0 +1,257 @@
+//! Short windows in which a wake or a signal could get lost, each opened on purpose: what real CPUs do at the same
+//! moment is done here one after the other, in the order that does harm.
+
+use arch::addr::VirtAddr;
+use arch::sim;
+use arch::trap::Trap;
+use arch::user::{Context, Program};
+use executor::{SchedParams, Step, Task};
+use linux_raw_sys::general as raw;
+use memory::space::{Flags, Limits, MapRequest, Place};
+use process::clone::{self, Request};
+use process::signal::{Siginfo, Signal, SignalSet, send};
+use process::{Current, Thread, futex, pid};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::task::{Poll, Waker};
+use vfs::mount::MountFlags;
+use vfs::tmpfs::{self, Tmpfs};
+use vfs::{FsContext, Mount};
+
+#[global_allocator]
+static HEAP: sim::CountingHeap = sim::CountingHeap;
+
+/// A page that all threads here share, full of futex words.
+const WORDS: usize = 0x1000_0000;
+const CPUS: usize = 3;
+
+type Job = Box<dyn FnOnce(&mut Current) + Send>;
+
+/// The kernel is booted once, and the machine is known to the host thread that did it: all tests run there, in turn.
+static MACHINE: LazyLock<Mutex<Sender<Job>>> = LazyLock::new(|| {
+    let (jobs, queue) = channel::<Job>();
+    std::thread::spawn(move || {
+        let mut first = boot();
+        for job in queue {
+            job(&mut first);
+        }
+    });
+    Mutex::new(jobs)
+});
+
+/// Runs a test with the first process's thread, which is not itself scheduled.
+fn on_machine(test: impl FnOnce(&mut Current) + Send + 'static) {
+    let (done, end) = channel();
+    let job: Job = Box::new(move |first| {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(first)));
+        done.send(result).expect("the test waits");
+    });
+    MACHINE.lock().expect("no test panics here").send(job).expect("the machine runs");
+    if let Err(panic) = end.recv().expect("the machine answers") {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn now<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    match future.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("there is something to wait for"),
+    }
+}
+
+fn boot() -> Current {
+    memory::init(sim::boot(CPUS, 64 << 20, [7; 32]));
+    kernel::time::init();
+    kernel::random::init();
+    process::users::set_threads_max(100).expect("a fair number");
+    kernel::cpu::set_count(CPUS);
+    for cpu in 0..CPUS {
+        sim::set_cpu(cpu);
+        executor::start();
+    }
+    sim::set_cpu(0);
+    let fs = Tmpfs::new(tmpfs::Options { mode: 0o755, name: "rootfs", ..tmpfs::Options::default() }).expect("a tmpfs");
+    let root = Mount::new(fs, b"rootfs", MountFlags::empty()).root();
+    let current = clone::first(Arc::new(FsContext::new(root))).expect("a first process");
+    let mut request = MapRequest::anonymous(Place::Fixed(VirtAddr(WORDS)), 0x1000, Flags::READ | Flags::WRITE);
+    request.flags |= Flags::SHARED;
+    now(current.space.map(request, &Limits::NONE)).expect("room");
+    current
+}
+
+/// A program: system calls, one after the other, and what else happens in the machine while it is in user mode.
+struct Script(Vec<Act>);
+
+enum Act {
+    Call(u32, [usize; 4]),
+    Meanwhile(fn()),
+}
+
+impl Program for Script {
+    fn run(&self, cx: &mut Context) -> Trap {
+        loop {
+            let at = cx.pc;
+            cx.pc += 1;
+            match self.0[at] {
+                Act::Meanwhile(act) => act(),
+                Act::Call(nr, [a, b, c, d]) => {
+                    (cx.nr, cx.args) = (nr as usize, [a, b, c, d, 0, 0]);
+                    return Trap::Syscall;
+                }
+            }
+        }
+    }
+}
+
+fn wait_on(word: usize) -> Act {
+    Act::Call(raw::__NR_futex, [WORDS + 4 * word, raw::FUTEX_WAIT_PRIVATE as usize, 0, 0])
+}
+
+fn wake(word: usize) -> Act {
+    Act::Call(raw::__NR_futex, [WORDS + 4 * word, raw::FUTEX_WAKE_PRIVATE as usize, 1, 0])
+}
+
+fn exit() -> Act {
+    Act::Call(raw::__NR_exit, [0; 4])
+}
+
+/// A child of `parent` that runs `script`, and shares its memory.
+fn child(parent: &mut Current, flags: clone::Flags, script: Vec<Act>, spawn: fn(Current, SchedParams) -> Task) -> u32 {
+    parent.cx = Context::new(0, 0);
+    parent.cx.program = Some(Arc::new(Script(script)));
+    let null = VirtAddr(0);
+    let request = Request {
+        flags: flags | clone::Flags::VM,
+        exit_signal: if flags.contains(clone::Flags::THREAD) { 0 } else { Signal::SIGCHLD.number() },
+        stack: 0,
+        tls: 0,
+        parent_tid: null,
+        child_tid: null,
+        pidfd: null,
+    };
+    now(clone::clone(parent, request, spawn)).expect("a child")
+}
+
+/// Runs a CPU until it has nothing to do.
+fn drain(cpu: usize) {
+    sim::set_cpu(cpu);
+    while executor::run_next() == Step::Ran {}
+    sim::set_cpu(0);
+}
+
+fn thread(id: u32) -> Arc<Thread> {
+    pid::find_thread(id).expect("it lives")
+}
+
+/// Whether the process with this id is over; it is reaped.
+fn is_over(first: &Current, id: u32) -> Option<i32> {
+    use process::wait::{Options, Which, wait};
+    let options = Options::EXITED | Options::NOHANG | Options::ALL;
+    now(wait(&first.thread, Which::Process(id), options)).expect("a child").map(|event| event.status)
+}
+
+#[test]
+fn a_child_that_is_woken_before_its_task_is_known_looks_again() {
+    on_machine(|first| {
+        // On CPU 1 the child goes to sleep, and on CPU 2 another wakes it, before the parent goes on.
+        child(first, clone::Flags::empty(), vec![wake(0), exit()], |current, params| {
+            syscalls::run::spawn(current, SchedParams { cpu: Some(2), affinity: 1 << 2, ..params })
+        });
+        let sleeper = child(first, clone::Flags::empty(), vec![wait_on(0), exit()], |current, params| {
+            let task = syscalls::run::spawn(current, SchedParams { cpu: Some(1), affinity: 1 << 1, ..params });
+            drain(1);
+            drain(2);
+            task
+        });
+        drain(1);
+        let status = is_over(first, sleeper);
+        println!("the child that was woken in the window: {status:?}");
+        assert_eq!(status, Some(0));
+    });
+}
+
+#[test]
+fn a_requeue_without_memory_still_wakes_whom_it_took_out() {
+    on_machine(|first| {
+        let children: Vec<u32> = (0..6)
+            .map(|_| child(first, clone::Flags::empty(), vec![wait_on(1), exit()], syscalls::run::spawn))
+            .collect();
+        (0..CPUS).for_each(drain);
+        // One block holds four; for a fifth there is no memory.
+        let [from, to] = [WORDS + 4, WORDS + 8].map(VirtAddr);
+        let (woken, _) =
+            sim::with_few_blocks(1, || now(futex::requeue(first, from, to, true, 5, 0, None))).expect("some are woken");
+        (0..CPUS).for_each(drain);
+        let over = children.iter().filter(|id| is_over(first, **id).is_some()).count();
+        println!("woken by its own account: {woken}, and in truth: {over}");
+        assert!(woken >= 1 && woken < 5, "{woken}");
+        assert_eq!(over, woken);
+        let rest = futex::wake_private(first, from, u32::MAX, futex::ANY).expect("a wake");
+        (0..CPUS).for_each(drain);
+        assert_eq!(woken + rest, children.len());
+    });
+}
+
+#[test]
+fn a_leaving_thread_hands_on_every_signal_it_was_picked_for() {
+    on_machine(|first| {
+        static LEADER: Mutex<u32> = Mutex::new(0);
+        // Two signals reach the process while its leader, the only one to take them both, is on its way out.
+        let leaves = vec![
+            wait_on(3),
+            Act::Meanwhile(|| {
+                let process = pid::find_process(*LEADER.lock().expect("no panic")).expect("it lives");
+                for signal in [Signal::SIGUSR1, Signal::SIGUSR2] {
+                    send::to_process(&process, Siginfo::user(signal, 0, 0)).expect("room");
+                }
+            }),
+            exit(),
+        ];
+        let leader = child(first, clone::Flags::empty(), leaves, syscalls::run::spawn);
+        *LEADER.lock().expect("no panic") = leader;
+        (0..CPUS).for_each(drain);
+        // The other thread takes only the later of the two, which kills the process.
+        let mut inside = Current { thread: thread(leader), ..fork_view(first) };
+        let mask = SignalSet::EMPTY.with(Signal::SIGUSR1);
+        process::signal::deliver::set_mask(&inside.thread, mask);
+        let flags = clone::Flags::THREAD | clone::Flags::SIGHAND;
+        child(&mut inside, flags, vec![wait_on(4), exit()], syscalls::run::spawn);
+        process::signal::deliver::set_mask(&inside.thread, SignalSet::EMPTY);
+        drop(inside);
+        (0..CPUS).for_each(drain);
+        futex::wake_private(first, VirtAddr(WORDS + 12), 1, futex::ANY).expect("a wake");
+        (0..CPUS).for_each(drain);
+        let status = is_over(first, leader);
+        println!("the process: {status:?}, to die of {}", Signal::SIGUSR2.number());
+        assert_eq!(status, Some(Signal::SIGUSR2.number().into()));
+    });
+}
+
+/// The caller's own side once more, for making a thread in another process that shares all with it.
+fn fork_view(first: &Current) -> Current {
+    Current {
+        thread: first.thread.clone(),
+        cx: Context::new(0, 0),
+        fpu: arch::user::Fpu::new(),
+        space: first.space.clone(),
+        files: first.files.clone(),
+        fs: first.fs.clone(),
+        cred: first.cred.clone(),
+        actions: first.actions.clone(),
+        clear_child_tid: VirtAddr(0),
+        set_child_tid: VirtAddr(0),
+        robust_list: VirtAddr(0),
+        alt_stack: Default::default(),
+        saved_mask: None,
+        resume: None,
+        transferred: 0,
+        carried: None,
+        parked: None,
+        trampoline: VirtAddr(0),
+        exiting: None,
+        vfork: None,
+    }
+}
