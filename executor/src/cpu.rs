@@ -356,8 +356,20 @@ pub fn account() {
     cpu.current.with(|entity| {
         // Only the CPU that runs the task writes this.
         let total = entity.runtime.load(Relaxed);
-        entity.runtime.store(total.wrapping_add(spent), Relaxed);
+        // Release: after `charged`, so that who adds what is not charged yet never counts a time twice.
+        entity.runtime.store(total.wrapping_add(spent), Ordering::Release);
     });
+}
+
+/// How long a task has run, in ns, up to now even if it is running, here or elsewhere. Another CPU that is just charging
+/// it may give a little less than a moment ago.
+pub(crate) fn runtime(entity: &Entity) -> u64 {
+    let charged = entity.runtime.load(Ordering::Acquire);
+    let Some(cpu) = machine::get().cpus.get(entity.home.load(Relaxed) as usize) else { return charged };
+    if !cpu.current.is(entity) {
+        return charged;
+    }
+    charged.wrapping_add(platform::now().saturating_sub(cpu.charged.load(Relaxed)))
 }
 
 /// The run time of the task being polled on this CPU in ns, up to now. None outside a poll.

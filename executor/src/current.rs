@@ -6,7 +6,7 @@ use crate::sched::Entity;
 use core::future::Future;
 use core::pin::Pin;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use core::sync::atomic::{AtomicPtr, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use core::task::{Context, Poll};
 
 /// The scheduling data of the task that is being polled. Only its CPU uses it.
@@ -20,9 +20,15 @@ impl Current {
     /// Runs a task.
     #[inline]
     pub fn run(&self, task: crate::fifo::Ready) {
-        self.0.store(ptr::from_ref(task.metadata()).cast_mut(), Relaxed);
+        // Release: who sees the task here sees since when it has been charged (`cpu::runtime`).
+        self.0.store(ptr::from_ref(task.metadata()).cast_mut(), Release);
         task.run();
         self.0.store(ptr::null_mut(), Relaxed);
+    }
+
+    /// Whether it is this task that is being polled; for other CPUs too.
+    pub fn is(&self, entity: &Entity) -> bool {
+        ptr::eq(self.0.load(Acquire), entity)
     }
 
     #[inline]

@@ -114,10 +114,10 @@ impl Task {
         self.entity().map_or(0, |entity| entity.home.load(Relaxed) as usize)
     }
 
-    /// How long it has run, in ns, up to the end of its last poll or the last
-    /// [`account`](crate::account) on its CPU.
+    /// How long it has run, in ns, up to now. While another CPU is just charging it, this may be a little less than
+    /// what it was a moment ago.
     pub fn runtime_ns(&self) -> u64 {
-        self.entity().map_or(0, |entity| entity.runtime.load(Relaxed))
+        self.entity().map_or(0, cpu::runtime)
     }
 }
 

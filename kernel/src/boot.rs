@@ -36,6 +36,7 @@ pub fn boot(info: &'static BootInfo, first: First) -> ! {
         Ok(root) => start(root, line, first),
         Err(errno) => shutdown::panic(&format_args!("no root file system: {errno:?}")),
     }
+    devices::start();
     executor::spawn(load::sample(), SchedParams::default());
     arch::cpu::start_others(|_| cpu::run());
     cpu::run()

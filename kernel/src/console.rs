@@ -1,11 +1,17 @@
-//! The console's device side: a queue of bytes on their way out, and interrupts that drain it.
+//! The console's device side: a queue of bytes on their way out, and the driver.
+//!
+//! An interrupt only wakes the driver, which is a future like any other. Writers hand the device what it takes at once by
+//! themselves, under the queue's lock; what is left goes out as the device interrupts.
 //!
 //! The terminal on top is `tty`'s; the log and panics write past it.
 
 use alloc::collections::VecDeque;
 use base::rank;
+use core::future::poll_fn;
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::Poll;
 use executor::spin::SpinLock;
+use futures_util::task::AtomicWaker;
 
 /// Bytes that wait for the device at most, beside what the log adds.
 const CAPACITY: usize = 16 * 1024;
@@ -15,20 +21,16 @@ static QUEUE: SpinLock<VecDeque<u8>> = SpinLock::new(rank::CONSOLE, VecDeque::ne
 /// Whether the device was asked to say when it takes more.
 static TRANSMITTING: AtomicBool = AtomicBool::new(false);
 
+/// Whether the device has interrupted since the driver last looked. It looks once at its start.
+static RANG: AtomicBool = AtomicBool::new(true);
+static DRIVER: AtomicWaker = AtomicWaker::new();
+
 /// What the terminal does when bytes came in or the queue has room.
 pub trait Listener: Send + Sync {
     /// Bytes were received.
     fn received(&self, bytes: &[u8]);
     /// The queue has room again.
     fn drained(&self);
-}
-
-static LISTENER: SpinLock<Option<&'static dyn Listener>> = SpinLock::new(rank::RANDOM, None);
-
-/// Connects the terminal and lets the device interrupt.
-pub fn connect(listener: &'static dyn Listener) {
-    *LISTENER.lock() = Some(listener);
-    arch::console::enable_interrupts(false);
 }
 
 /// Queues as many bytes as there is room for and returns how many.
@@ -73,37 +75,57 @@ fn pump(queue: &mut VecDeque<u8>) {
     }
 }
 
-/// The device interrupted: bytes have come in, or it takes more.
+/// The device has interrupted, and does not again before its driver has run: it is told.
 pub fn interrupt() {
-    let listener = *LISTENER.lock();
-    let mut bytes = [0; 64];
-    let mut len = 0;
-    while let Some(byte) = arch::console::read_byte() {
-        bytes[len] = byte;
-        len += 1;
-        if len == bytes.len() {
-            deliver(listener, &bytes);
-            len = 0;
-        }
-    }
-    deliver(listener, &bytes[..len]);
-    let mut queue = QUEUE.lock();
-    let was_full = queue.len() > CAPACITY / 2;
-    pump(&mut queue);
-    let drained = was_full && queue.len() <= CAPACITY / 2 || queue.is_empty();
-    drop(queue);
-    if let Some(listener) = listener
-        && drained
-    {
-        listener.drained();
+    RANG.store(true, Ordering::Release);
+    DRIVER.wake();
+}
+
+/// The driver, one task of the kernel's own: hands on what was received and sends what waits, whenever the device
+/// interrupts. Switches its interrupts on.
+pub async fn drive(listener: &'static dyn Listener) {
+    loop {
+        poll_fn(|cx| {
+            DRIVER.register(cx.waker());
+            if RANG.swap(false, Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        receive(listener).await;
+        transmit(listener);
     }
 }
 
-fn deliver(listener: Option<&'static dyn Listener>, bytes: &[u8]) {
-    if let Some(listener) = listener
-        && !bytes.is_empty()
-    {
-        listener.received(bytes);
+/// Takes what was received, and gives way now and then to whoever is more urgent than a fast typist.
+async fn receive(listener: &dyn Listener) {
+    let mut bytes = [0; 64];
+    loop {
+        let mut len = 0;
+        while let Some(place) = bytes.get_mut(len)
+            && let Some(byte) = arch::console::read_byte()
+        {
+            *place = byte;
+            len += 1;
+        }
+        if len > 0 {
+            listener.received(&bytes[..len]);
+        }
+        if len < bytes.len() {
+            return;
+        }
+        executor::yield_now().await;
+    }
+}
+
+/// Sends what the device takes, and lets it interrupt again.
+fn transmit(listener: &dyn Listener) {
+    let mut queue = QUEUE.lock();
+    let was_full = queue.len() > CAPACITY / 2;
+    pump(&mut queue);
+    arch::console::enable_interrupts(TRANSMITTING.load(Ordering::Relaxed));
+    let drained = was_full && queue.len() <= CAPACITY / 2 || queue.is_empty();
+    drop(queue);
+    if drained {
+        listener.drained();
     }
 }
 

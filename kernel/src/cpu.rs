@@ -6,6 +6,7 @@ use base::PerCpu;
 use base::percpu::Padded;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use executor::Step;
+use process::times::Mode;
 
 /// What the executor asks of the machine.
 pub struct Machine;
@@ -65,6 +66,7 @@ pub fn idle_time(cpu: usize) -> u64 {
 /// Runs this CPU for ever.
 pub fn run() -> ! {
     executor::start();
+    arm_at(crate::tick::due(arch::time::now()));
     let mut polls = 0;
     loop {
         if step() == Step::Idle {
@@ -74,7 +76,9 @@ pub fn run() -> ! {
             if polls >= POLLS_PER_LOOK {
                 polls = 0;
                 arch::irq::poll();
-                service_interrupts();
+                if service_interrupts() {
+                    crate::tick::charge(Mode::System, false);
+                }
             }
         }
     }
@@ -112,18 +116,37 @@ pub fn prepare_halt() -> bool {
 /// What comes after a halt.
 pub fn finish_halt() {
     executor::leave_idle();
-    service_interrupts();
+    let (now, called) = service();
+    // An idle CPU does not tick. One that was called, maybe to steal, or has something to do is idle no more.
+    if called || executor::has_work() {
+        arm_at(crate::tick::due(now));
+    }
 }
 
-/// Answers every pending interrupt. After a [`arch::trap::Trap::Interrupt`] and after a halt.
-pub fn service_interrupts() {
-    arch::irq::service(|irq| match irq {
-        Irq::Timer => ARMED.this().store(NEVER, Ordering::Relaxed),
-        Irq::Ipi => memory::tlb::service(),
-        Irq::Console => crate::console::interrupt(),
-        Irq::Line(_) => {}
+/// Answers every pending interrupt. After a [`arch::trap::Trap::Interrupt`]. Returns whether the CPU's tick was due, which the
+/// caller charges ([`crate::tick::charge`]).
+pub fn service_interrupts() -> bool {
+    let (now, _) = service();
+    let ticked = crate::tick::take(now);
+    arm_at(crate::tick::due(now));
+    ticked
+}
+
+/// Answers every pending interrupt. Returns the time, and whether there were others than the timer's.
+fn service() -> (u64, bool) {
+    let mut called = false;
+    arch::irq::service(|irq| {
+        called |= irq != Irq::Timer;
+        match irq {
+            Irq::Timer => ARMED.this().store(NEVER, Ordering::Relaxed),
+            Irq::Ipi => memory::tlb::service(),
+            Irq::Console => crate::console::interrupt(),
+            Irq::Line(_) => {}
+        }
     });
-    executor::fire_timers(arch::time::now());
+    let now = arch::time::now();
+    executor::fire_timers(now);
+    (now, called)
 }
 
 /// On the way to user mode: has the timer set for whatever comes first. Returns whether the thread should give way.

@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Credentials, Errno, Result, rank};
 use executor::spin::SpinLock;
+use executor::{Class, RtPolicy, SchedParams};
 use tty::devpts::{Devpts, Options, Ptys};
 use tty::line::Line;
 use tty::tty::Tty;
@@ -92,7 +93,7 @@ fn port() -> (&'static [u8], Device) {
     }
 }
 
-/// Registers the drivers and connects the console.
+/// Registers the drivers.
 pub fn init() {
     let jobs: Arc<dyn tty::job::Jobs> = Arc::new(Jobs);
     let (_, device) = port();
@@ -109,7 +110,13 @@ pub fn init() {
     register_char(TTY, TTY.minor, open_current);
     register_char(CONSOLE, CONSOLE.minor, open_console);
     register_char(PTMX, PTMX.minor, open_ptmx);
-    console::connect(&Receiver);
+}
+
+/// Starts the console's driver. It comes before every program: who types Ctrl-C at a program that keeps the CPU busy
+/// means just that.
+pub fn start() {
+    let class = Class::RealTime { prio: 50, policy: RtPolicy::Fifo };
+    executor::spawn(console::drive(&Receiver), SchedParams { class, ..SchedParams::default() });
 }
 
 /// Makes the file system of device names.

@@ -21,4 +21,5 @@ pub mod proc;
 pub mod random;
 pub mod shutdown;
 pub mod sysrq;
+pub mod tick;
 pub mod time;

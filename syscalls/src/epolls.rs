@@ -47,7 +47,8 @@ fn decode(event: RawEvent) -> (u32, u64) {
     (event[0], u64::from(event[DATA]) | u64::from(event[DATA + 1]) << 32)
 }
 
-fn status(flags: u32) -> OpenFlags {
+/// The flags of an anonymous file: read and write, and what its maker asked for.
+pub fn status(flags: u32) -> OpenFlags {
     OpenFlags::from_bits_truncate(flags) | OpenFlags::RDWR
 }
 

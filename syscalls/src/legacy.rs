@@ -4,7 +4,7 @@
 use crate::creation::now;
 use crate::table::{Entry, fast, slow};
 use crate::wait::Slow;
-use crate::{epolls, files, identity, names, ownership, polling, select, signals, stat, system};
+use crate::{epolls, files, identity, names, ownership, polling, select, stat, system, timers};
 
 /// An old call, by its name.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ pub const OLD: &[(Old, Entry)] = &[
     (Old::Pause, slow!(now, Slow::Pause)),
     (Old::Getpgrp, fast!(identity::getpgrp)),
     (Old::Time, fast!(system::time)),
-    (Old::Alarm, fast!(signals::alarm)),
+    (Old::Alarm, fast!(timers::alarm)),
     (Old::Open, slow!(files::open, Slow::Open)),
     (Old::Creat, slow!(files::creat, Slow::Creat)),
     (Old::Dup2, fast!(files::dup2)),

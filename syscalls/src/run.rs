@@ -4,7 +4,7 @@ use crate::args::Args;
 use crate::execution::{self, First};
 use crate::table::{COUNT, Entry, TABLE};
 use crate::wait::Slow;
-use crate::{abi, fault, frame, park, wait};
+use crate::{abi, fault, frame, park, tick, wait};
 use alloc::boxed::Box;
 use arch::trap::{Exception, PageFault, Trap};
 use arch::user;
@@ -62,7 +62,6 @@ fn life(mut current: Current, birth: Birth) -> impl Future<Output = ()> + Send {
                     let mut result = try_call(&mut current);
                     if let Err(Error::WouldBlock) = result {
                         if entry(&current).slow == Slow::SchedYield {
-                            current.thread.times.count_voluntary_switch();
                             executor::yield_now().await;
                             result = Ok(0);
                         }
@@ -106,7 +105,11 @@ fn life(mut current: Current, birth: Birth) -> impl Future<Output = ()> + Send {
                 }
                 Trap::PageFault(page) => page_fault(&mut current, page).await,
                 Trap::Exception(exception) => raise(&mut current, exception),
-                Trap::Interrupt => kernel::cpu::service_interrupts(),
+                Trap::Interrupt => {
+                    if kernel::cpu::service_interrupts() {
+                        tick::met(&current);
+                    }
+                }
             }
         };
         exit::prepare(&mut current).await;
@@ -164,6 +167,7 @@ async fn call(current: &mut Current, mut reason: Error) -> Result<usize> {
 
 async fn page_fault(current: &mut Current, page: PageFault) {
     current.thread.times.count_fault();
+    tick::note_fault(current.cx.pc());
     let result = match current.space.try_fault(page) {
         Some(result) => result,
         None => current.space.fault(page).await,

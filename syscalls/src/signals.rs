@@ -28,8 +28,6 @@ pub const CALLS: Calls = &[
     (raw::__NR_rt_sigsuspend, slow!(now, Slow::RtSigsuspend)),
     (raw::__NR_rt_sigtimedwait, slow!(now, Slow::RtSigtimedwait)),
     (raw::__NR_sigaltstack, fast!(sigaltstack)),
-    (raw::__NR_getitimer, fast!(getitimer)),
-    (raw::__NR_setitimer, fast!(setitimer)),
 ];
 
 /// Bytes in the kernel's `sigset_t`.
@@ -414,54 +412,4 @@ pub fn decode_stack(current: &Current, [base, flags, size]: RawStack) -> Result<
         }
         _ => Err(Errno::EINVAL.into()),
     }
-}
-
-/// alarm(2), which only x86_64 has: the seconds that were left, rounded up.
-pub fn alarm(current: &mut Current, args: &Args) -> Result<usize> {
-    let value = u64::from(args.uint(0)) * 1_000_000_000;
-    let (left, _) = current.thread.process.alarm.set(value, 0);
-    Ok(left.div_ceil(1_000_000_000) as usize)
-}
-
-/// ITIMER_REAL; the timers of CPU time are not offered.
-const ITIMER_REAL: u32 = 0;
-
-fn timer_words((left, interval): (u64, u64)) -> [i64; 4] {
-    let split = |nanos: u64| {
-        // A timer that is about to go off still has a microsecond.
-        let micros = nanos.div_ceil(1000) as i64;
-        (micros / 1_000_000, micros % 1_000_000)
-    };
-    let (interval, left) = (split(interval), split(left));
-    [interval.0, interval.1, left.0, left.1]
-}
-
-/// getitimer(2).
-fn getitimer(current: &mut Current, args: &Args) -> Result<usize> {
-    if args.uint(0) != ITIMER_REAL {
-        return Err(Errno::EINVAL.into());
-    }
-    args.ptr::<[i64; 4]>(1).write(&timer_words(current.thread.process.alarm.get()))?;
-    Ok(0)
-}
-
-/// setitimer(2).
-fn setitimer(current: &mut Current, args: &Args) -> Result<usize> {
-    if args.uint(0) != ITIMER_REAL {
-        return Err(Errno::EINVAL.into());
-    }
-    let [interval, interval_micros, value, value_micros] = args.ptr::<[i64; 4]>(1).read()?;
-    let nanos = |sec: i64, micros: i64| {
-        if !(0..1_000_000).contains(&micros) {
-            return Err(Errno::EINVAL);
-        }
-        Timespec { sec, nsec: micros * 1000 }.to_nanos().ok_or(Errno::EINVAL)
-    };
-    let (value, interval) = (nanos(value, value_micros)?, nanos(interval, interval_micros)?);
-    let old = args.ptr::<[i64; 4]>(2);
-    if !old.is_null() {
-        old.write(&timer_words(current.thread.process.alarm.get()))?;
-    }
-    current.thread.process.alarm.set(value, interval);
-    Ok(0)
 }

@@ -6,7 +6,7 @@ use crate::legacy::OLD;
 use crate::wait::Slow;
 use crate::{
     copying, creation, epolls, fcntl, files, futex, identity, io, mapping, mounts, names, ownership, polling,
-    scheduling, signals, sizes, sockets, stat, system, time, xattr,
+    scheduling, signals, sizes, sockets, stat, system, time, timers, xattr,
 };
 use base::{Errno, Result};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -79,6 +79,7 @@ const FAMILIES: &[Calls] = &[
     signals::CALLS,
     system::CALLS,
     time::CALLS,
+    timers::CALLS,
     futex::CALLS,
     files::CALLS,
     fcntl::CALLS,

@@ -39,21 +39,10 @@ fn read_clock(current: &Current, clock: i32) -> Result<u64> {
         raw::CLOCK_MONOTONIC | raw::CLOCK_MONOTONIC_RAW | raw::CLOCK_MONOTONIC_COARSE | raw::CLOCK_BOOTTIME => {
             Ok(monotonic())
         }
-        raw::CLOCK_PROCESS_CPUTIME_ID => Ok(process_time(&current.thread.process)),
-        raw::CLOCK_THREAD_CPUTIME_ID => Ok(thread_time(&current.thread)),
+        raw::CLOCK_PROCESS_CPUTIME_ID => Ok(current.thread.process.cpu_time()),
+        raw::CLOCK_THREAD_CPUTIME_ID => Ok(current.thread.cpu_time()),
         _ => Err(Errno::EINVAL.into()),
     }
-}
-
-fn thread_time(thread: &process::Thread) -> u64 {
-    executor::account();
-    thread.view.lock().task.as_ref().map_or(0, |task| task.runtime_ns())
-}
-
-fn process_time(process: &process::Process) -> u64 {
-    let exited = process.times.exited();
-    let threads: alloc::vec::Vec<_> = process.shared.lock().threads.values().cloned().collect();
-    threads.iter().map(|thread| thread_time(thread)).sum::<u64>() + exited.user + exited.system
 }
 
 /// A clock made by clock_getcpuclockid(3): the complement of an id, three bits up, with a kind below.
@@ -62,12 +51,12 @@ fn read_cpu_clock(current: &Current, clock: i32) -> Result<u64> {
     let id = !(clock >> 3) as u32;
     if clock & PER_THREAD != 0 {
         let thread = if id == 0 { current.thread.clone() } else { pid::find_thread(id).ok_or(Errno::EINVAL)? };
-        return Ok(thread_time(&thread));
+        return Ok(thread.cpu_time());
     }
     if id == 0 {
-        return Ok(process_time(&current.thread.process));
+        return Ok(current.thread.process.cpu_time());
     }
-    Ok(process_time(&*pid::find_process(id).ok_or(Errno::EINVAL)?))
+    Ok(pid::find_process(id).ok_or(Errno::EINVAL)?.cpu_time())
 }
 
 fn raw_time(nanos: u64) -> [i64; 2] {
@@ -149,7 +138,7 @@ fn getrusage(current: &mut Current, args: &Args) -> Result<usize> {
     let mut usage = match args.int(0) {
         0 => process.usage(),
         -1 => process.times.children(),
-        RUSAGE_THREAD => current.thread.times.usage(),
+        RUSAGE_THREAD => current.thread.usage(),
         _ => return Err(Errno::EINVAL.into()),
     };
     if args.int(0) >= 0 {

@@ -112,7 +112,8 @@ pub fn read_byte() -> Option<u8> {
 }
 
 /// Asks for [`super::irq::Irq::Console`] when a byte is received and, where `transmit`, also when the
-/// device takes more bytes.
+/// device takes more bytes. To be called again after each such interrupt, once its cause is dealt with; the next one may
+/// not come before that.
 pub fn enable_interrupts(transmit: bool) {
     let Some(mut uart) = uart() else { return };
     WANTED.store(true, Relaxed);

@@ -1,11 +1,11 @@
 //! The serial console: bytes in, bytes out. A 16550 at COM1, 115200 8N1.
 //!
 //! Its registers are single ports, each access whole; the kernel's console lock decides who writes. The
-//! interrupt line is edge-triggered: `irq` switches the device's interrupts off before the handler and on after it,
-//! so that whatever is left makes a new edge.
+//! interrupt line is edge-triggered: `irq` switches the device's interrupts off when one has come, and
+//! [`enable_interrupts`] on again, so that whatever is left then makes a new edge.
 
 use super::ioapic;
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 use x86_64::instructions::port::Port;
 
 /// The name of the console's port in /dev.
@@ -27,8 +27,6 @@ const ENABLE_RECEIVE: u8 = 1;
 const ENABLE_TRANSMIT: u8 = 2;
 const FIFO_LEN: usize = 16;
 
-/// What the enable register holds when no handler runs.
-static ENABLED: AtomicU8 = AtomicU8::new(0);
 /// The GSI of the line, once it is connected; all ones before.
 static LINE: AtomicU32 = AtomicU32::new(u32::MAX);
 
@@ -79,14 +77,13 @@ pub fn read_byte() -> Option<u8> {
 }
 
 /// Asks for [`super::irq::Irq::Console`] when a byte is received and, where `transmit`, also when the
-/// device takes more bytes.
+/// device takes more bytes. To be called again after each such interrupt, once its cause is dealt with; the next one may
+/// not come before that.
 pub fn enable_interrupts(transmit: bool) {
     if LINE.load(Ordering::Relaxed) == u32::MAX {
         LINE.store(ioapic::enable_isa(COM1_IRQ).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
-    let enabled = ENABLE_RECEIVE | if transmit { ENABLE_TRANSMIT } else { 0 };
-    ENABLED.store(enabled, Ordering::Relaxed);
-    write(ENABLE, enabled);
+    write(ENABLE, ENABLE_RECEIVE | if transmit { ENABLE_TRANSMIT } else { 0 });
 }
 
 /// Whether `gsi` is the console's line.
@@ -94,12 +91,7 @@ pub(super) fn is_line(gsi: u32) -> bool {
     gsi == LINE.load(Ordering::Relaxed)
 }
 
-/// Switches the device's interrupts off while one is handled.
+/// Switches the device's interrupts off until [`enable_interrupts`].
 pub(super) fn quieten() {
     write(ENABLE, 0);
-}
-
-/// Switches them on again.
-pub(super) fn rearm() {
-    write(ENABLE, ENABLED.load(Ordering::Relaxed));
 }

@@ -53,7 +53,6 @@ fn dispatch(vector: u8, handle: &mut impl FnMut(Irq)) {
             if console::is_line(gsi) {
                 console::quieten();
                 handle(Irq::Console);
-                console::rearm();
             } else {
                 handle(Irq::Line(gsi));
             }

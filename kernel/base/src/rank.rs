@@ -26,6 +26,8 @@ ranks! {
     ACTIONS = 32, "signal actions";
     /// A thread's pending signals.
     THREAD_SIGNALS = 36, "thread signals";
+    /// A process's timers by id.
+    TIMERS = 39, "timers";
     /// What of a thread others may look at: its name, descriptor table, address space.
     THREAD = 40, "thread";
     /// A process's interval timer.

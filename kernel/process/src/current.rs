@@ -194,9 +194,12 @@ impl<F: Future<Output = ()>> Future for Installed<F> {
         let this = self.project();
         this.thread.install();
         let poll = this.life.poll(cx);
-        if poll.is_pending() && arch::user::leave().is_err() {
-            // Its registers are lost to the next thread: it cannot go on.
-            this.thread.interrupt(Conditions::KILL);
+        if poll.is_pending() {
+            this.thread.times.count_switch();
+            if arch::user::leave().is_err() {
+                // Its registers are lost to the next thread: it cannot go on.
+                this.thread.interrupt(Conditions::KILL);
+            }
         }
         poll
     }

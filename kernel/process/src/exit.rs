@@ -102,7 +102,7 @@ fn leave_process(tree: &Tree, thread: &Arc<Thread>, status: i32) -> Option<i32> 
     let process = &thread.process;
     let mut shared = process.shared.lock();
     shared.threads.remove(&thread.id());
-    process.times.thread_exited(&thread.times.usage());
+    process.times.thread_exited(&thread.usage());
     if thread.is_leader() {
         shared.last_name = thread.name();
         // The status of a process whose threads all just exit is its leader's.

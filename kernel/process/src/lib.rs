@@ -13,6 +13,7 @@ extern crate alloc;
 
 pub mod alarm;
 pub mod clone;
+pub mod cpu_timers;
 pub mod current;
 pub mod exec;
 pub mod exit;
@@ -26,6 +27,7 @@ mod robust;
 pub mod signal;
 pub mod signalfd;
 pub mod thread;
+pub mod timers;
 pub mod times;
 pub mod tree;
 pub mod users;

@@ -1,12 +1,14 @@
 //! The process: a thread group and what its threads share.
 
 use crate::alarm::Alarm;
+use crate::cpu_timers::CpuTimers;
 use crate::limits::Limits;
 use crate::pid::Pid;
 use crate::signal::stop::{self, StopState};
 use crate::signal::{Actions, Pending, Signal, SignalSet};
 use crate::thread::{Conditions, Thread};
-use crate::times::{ProcessTimes, Usage};
+use crate::timers::Timers;
+use crate::times::ProcessTimes;
 use crate::tree::{Links, Tree};
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
@@ -39,6 +41,10 @@ pub struct Process {
     pub times: ProcessTimes,
     /// Its real-time interval timer.
     pub alarm: Alarm,
+    /// Its timers of CPU time.
+    pub(crate) cpu_timers: CpuTimers,
+    /// The timers that its program has made.
+    pub timers: Timers,
     uid: AtomicU32,
 }
 
@@ -100,6 +106,8 @@ impl Process {
             limits,
             times: ProcessTimes::new(),
             alarm: Alarm::new(me.clone()),
+            cpu_timers: CpuTimers::new(),
+            timers: Timers::new(),
             uid: AtomicU32::new(0),
             pid: pid.clone(),
         });
@@ -156,20 +164,6 @@ impl Process {
     /// Its address space while it has one.
     pub fn space(&self) -> Option<Arc<Space>> {
         self.any_thread()?.view.lock().space.clone()
-    }
-
-    /// User and system time in clock ticks, all threads.
-    pub fn ticks(&self) -> (u64, u64) {
-        self.usage().ticks()
-    }
-
-    /// What all its threads have used so far, those that exited included.
-    pub fn usage(&self) -> Usage {
-        let mut usage = self.times.exited();
-        for thread in self.shared.lock().threads.values() {
-            usage.add(&thread.times.usage());
-        }
-        usage
     }
 
     /// Ends the process: every thread gets the KILL condition. The first status given wins.

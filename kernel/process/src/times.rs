@@ -1,10 +1,10 @@
 //! What threads and processes have used (times(2), getrusage(2)).
 
-use arch::MAX_CPUS;
-use base::percpu::Padded;
+use crate::process::Process;
+use crate::thread::Thread;
+use base::rank;
 use base::time::{NANOS_PER_SEC, USER_HZ};
-use base::{PerCpu, rank};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use executor::spin::SpinLock;
 
 /// An amount used.
@@ -45,13 +45,47 @@ impl Usage {
     }
 }
 
+/// What a CPU was doing when its tick came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It ran the program.
+    User,
+    /// It worked in the kernel for the program.
+    System,
+}
+
+/// User and system time as they were last told, so that neither ever goes back.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    user: u64,
+    system: u64,
+    total: u64,
+}
+
+impl Told {
+    /// Splits `total` in the ratio of `ticks` (user, system), each part no less than it was.
+    fn split(&mut self, total: u64, ticks: (u32, u32)) -> (u64, u64) {
+        self.total = self.total.max(total);
+        let all = u128::from(ticks.0) + u128::from(ticks.1);
+        // Without a single tick it is taken for user time.
+        let system = u128::from(self.total) * u128::from(ticks.1) / all.max(1);
+        self.system = (system as u64).clamp(self.system, self.total - self.user);
+        self.user = self.total - self.system;
+        (self.user, self.system)
+    }
+}
+
 /// Counters of one thread, written by itself, read by anybody.
-#[derive(Default)]
+///
+/// How long it has run is known exactly: the executor charges each poll. How much of that was spent in the program is
+/// not measured, which would take two looks at the clock in each system call, but estimated from what the ticks of
+/// its CPUs met.
 pub struct ThreadTimes {
-    user: AtomicU64,
-    system: AtomicU64,
+    user_ticks: AtomicU32,
+    system_ticks: AtomicU32,
+    told: SpinLock<Told>,
     faults: AtomicU64,
-    voluntary: AtomicU64,
+    switches: AtomicU64,
     involuntary: AtomicU64,
     /// When the thread was made, in nanoseconds since boot.
     pub started: AtomicU64,
@@ -62,14 +96,6 @@ fn bump(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }
 
-/// What each CPU has spent in programs, in nanoseconds. Written by that CPU only.
-static USER: PerCpu<AtomicU64> = PerCpu::new([const { Padded(AtomicU64::new(0)) }; MAX_CPUS]);
-
-/// How long CPU `cpu` has been in programs since boot, in nanoseconds.
-pub fn user_of(cpu: usize) -> u64 {
-    USER.of(cpu).load(Ordering::Relaxed)
-}
-
 impl ThreadTimes {
     /// When the thread was made, in nanoseconds since boot.
     pub fn started(&self) -> u64 {
@@ -77,20 +103,24 @@ impl ThreadTimes {
     }
 
     pub(crate) fn new() -> ThreadTimes {
-        ThreadTimes { started: AtomicU64::new(arch::time::now()), ..ThreadTimes::default() }
+        ThreadTimes {
+            user_ticks: AtomicU32::new(0),
+            system_ticks: AtomicU32::new(0),
+            told: SpinLock::new(rank::THREAD, Told::default()),
+            faults: AtomicU64::new(0),
+            switches: AtomicU64::new(0),
+            involuntary: AtomicU64::new(0),
+            started: AtomicU64::new(arch::time::now()),
+        }
     }
 
-    /// `nanos` were spent in the program.
-    #[inline]
-    pub fn add_user(&self, nanos: u64) {
-        bump(&self.user, nanos);
-        bump(USER.this(), nanos);
-    }
-
-    /// `nanos` were spent in the kernel.
-    #[inline]
-    pub fn add_system(&self, nanos: u64) {
-        bump(&self.system, nanos);
+    /// A tick met the thread. Called by the thread itself.
+    pub fn count_tick(&self, mode: Mode) {
+        let counter = match mode {
+            Mode::User => &self.user_ticks,
+            Mode::System => &self.system_ticks,
+        };
+        counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
     /// A page fault was answered.
@@ -99,28 +129,78 @@ impl ThreadTimes {
         bump(&self.faults, 1);
     }
 
-    /// The thread went to wait.
+    /// The thread gave the CPU away, to wait or because it had to.
     #[inline]
-    pub fn count_voluntary_switch(&self) {
-        bump(&self.voluntary, 1);
+    pub fn count_switch(&self) {
+        bump(&self.switches, 1);
     }
 
-    /// The thread was preempted.
+    /// The switch to come is a preemption.
     pub fn count_involuntary_switch(&self) {
         bump(&self.involuntary, 1);
     }
 
-    /// What it has used so far.
-    pub fn usage(&self) -> Usage {
+    /// The run time as it may be told, where the executor says `runtime`: it never goes back.
+    fn total(&self, runtime: u64) -> u64 {
+        let mut told = self.told.lock();
+        told.total = told.total.max(runtime);
+        told.total
+    }
+
+    /// What it has used so far, where it has run for `runtime` nanoseconds.
+    fn usage(&self, runtime: u64) -> Usage {
+        let ticks = (self.user_ticks.load(Ordering::Relaxed), self.system_ticks.load(Ordering::Relaxed));
+        let (user, system) = self.told.lock().split(runtime, ticks);
+        let involuntary = self.involuntary.load(Ordering::Relaxed);
         Usage {
-            user: self.user.load(Ordering::Relaxed),
-            system: self.system.load(Ordering::Relaxed),
+            user,
+            system,
             minor_faults: self.faults.load(Ordering::Relaxed),
             major_faults: 0,
-            voluntary_switches: self.voluntary.load(Ordering::Relaxed),
-            involuntary_switches: self.involuntary.load(Ordering::Relaxed),
+            voluntary_switches: self.switches.load(Ordering::Relaxed).saturating_sub(involuntary),
+            involuntary_switches: involuntary,
             max_resident: 0,
         }
+    }
+}
+
+impl Thread {
+    fn runtime(&self) -> u64 {
+        self.view.lock().task.as_ref().map_or(0, executor::Task::runtime_ns)
+    }
+
+    /// How long it has run, in nanoseconds, up to now.
+    pub fn cpu_time(&self) -> u64 {
+        self.times.total(self.runtime())
+    }
+
+    /// What it has used so far.
+    pub fn usage(&self) -> Usage {
+        self.times.usage(self.runtime())
+    }
+}
+
+impl Process {
+    /// How long its threads have run, in nanoseconds, up to now, those that exited included.
+    pub fn cpu_time(&self) -> u64 {
+        let shared = self.shared.lock();
+        let exited = self.times.exited();
+        exited.user + exited.system + shared.threads.values().map(|thread| thread.cpu_time()).sum::<u64>()
+    }
+
+    /// What all its threads have used so far, those that exited included.
+    pub fn usage(&self) -> Usage {
+        let shared = self.shared.lock();
+        let mut usage = self.times.exited();
+        for thread in shared.threads.values() {
+            usage.add(&thread.usage());
+        }
+        usage
+    }
+
+    /// User and system time in clock ticks, all threads.
+    pub fn ticks(&self) -> (u64, u64) {
+        self.usage().ticks()
     }
 }
 
@@ -159,5 +239,32 @@ impl ProcessTimes {
     /// What reaped children used, theirs included.
     pub fn children(&self) -> Usage {
         *self.children.lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Told;
+
+    #[test]
+    fn time_is_split_as_the_ticks_say() {
+        let mut told = Told::default();
+        assert_eq!(told.split(1000, (0, 0)), (1000, 0));
+        let mut told = Told::default();
+        assert_eq!(told.split(1000, (3, 1)), (750, 250));
+        assert_eq!(told.split(0, (0, u32::MAX)), (750, 250), "a stale total takes nothing back");
+    }
+
+    #[test]
+    fn neither_part_ever_goes_back() {
+        let mut told = Told::default();
+        let mut before = (0, 0);
+        for (total, ticks) in [(100, (1, 0)), (200, (1, 9)), (300, (50, 9)), (301, (50, 900)), (9000, (51, 900))] {
+            let after = told.split(total, ticks);
+            println!("{total} by {ticks:?}: {after:?}");
+            assert!(after.0 >= before.0 && after.1 >= before.1);
+            assert_eq!(after.0 + after.1, total);
+            before = after;
+        }
     }
 }

@@ -2,13 +2,14 @@
 
 use super::table::{Owner, Subject};
 use super::text::{Buffer, Shown};
+use crate::tick::CpuTime;
 use crate::{cpu, load, names};
 use arch::addr::PAGE_SIZE;
 use base::Result;
 use base::time::{NANOS_PER_SEC, USER_HZ};
 use core::fmt::Write;
 use memory::frames;
-use process::{pid, times, users};
+use process::{pid, users};
 use vfs::Caller;
 
 /// The system, as the subject of files.
@@ -106,41 +107,21 @@ impl core::fmt::Display for Labelled {
 
 const NANOS_PER_TICK: u64 = NANOS_PER_SEC / USER_HZ;
 
-/// What a CPU has done, in nanoseconds.
-#[derive(Clone, Copy, Default)]
-struct CpuTime {
-    user: u64,
-    system: u64,
-    idle: u64,
-}
-
-/// A CPU that is not halted and not in a program is in the kernel.
-fn cpu_time(cpu: usize, now: u64) -> CpuTime {
-    let (user, idle) = (times::user_of(cpu), cpu::idle_time(cpu));
-    CpuTime { user, idle, system: now.saturating_sub(user + idle) }
-}
-
 fn write_cpu(out: &mut Buffer, time: &CpuTime) -> Shown {
-    let [user, system, idle] = [time.user, time.system, time.idle].map(|nanos| nanos / NANOS_PER_TICK);
-    // user nice system idle iowait irq softirq steal guest guest_nice. Nice time is in user; no time is spent in interrupts.
-    Ok(writeln!(out, " {user} 0 {system} {idle} 0 0 0 0 0 0")?)
+    let times = [time.user, time.nice, time.system, time.idle];
+    let [user, nice, system, idle] = times.map(|nanos| nanos / NANOS_PER_TICK);
+    // user nice system idle iowait irq softirq steal guest guest_nice. What interrupts cost is in system time.
+    Ok(writeln!(out, " {user} {nice} {system} {idle} 0 0 0 0 0 0")?)
 }
 
 /// proc_stat(5). Interrupts and switches are not counted and have no line.
 pub fn stat(_: &System, out: &mut Buffer) -> Shown {
-    let now = crate::time::monotonic();
-    let mut all = CpuTime::default();
-    for cpu in 0..cpu::count() {
-        let time = cpu_time(cpu, now);
-        all.user += time.user;
-        all.system += time.system;
-        all.idle += time.idle;
-    }
+    let all = (0..cpu::count()).map(CpuTime::of).fold(CpuTime::default(), CpuTime::plus);
     out.write_str("cpu ")?;
     write_cpu(out, &all)?;
     for cpu in 0..cpu::count() {
         write!(out, "cpu{cpu}")?;
-        write_cpu(out, &cpu_time(cpu, now))?;
+        write_cpu(out, &CpuTime::of(cpu))?;
     }
     writeln!(out, "btime {}", super::boot_time().sec)?;
     writeln!(out, "processes {}", users::created())?;

@@ -41,6 +41,7 @@ pub mod ranks;
 pub mod ring;
 #[cfg(test)]
 mod testing;
+pub mod timerfd;
 pub mod tmpfs;
 
 pub use context::FsContext;

@@ -19,6 +19,8 @@ pub const ELF_MACHINE: u16 = 183;
 pub const MINSIGSTKSZ: usize = 5120;
 /// Code of the sigreturn trampoline: `mov x8, #139; svc #0`.
 pub const TRAMPOLINE: &[u8] = &[0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4];
+/// `svc #0`.
+pub const SYSCALL_INSTRUCTION: [u8; 4] = [0x01, 0x00, 0x00, 0xd4];
 /// aarch64 has no calls of its own.
 pub const CALLS: Calls = &[];
 

@@ -27,6 +27,8 @@ pub const MACHINE: &str = "simulated";
 pub const ELF_MACHINE: u16 = 0;
 /// The smallest alternate signal stack.
 pub const MINSIGSTKSZ: usize = 2048;
+/// A simulated program has no code in memory: no address is behind a system call.
+pub const SYSCALL_INSTRUCTION: [u8; 1] = [0];
 /// There is no trampoline: a script returns by itself.
 pub const TRAMPOLINE: &[u8] = &[];
 

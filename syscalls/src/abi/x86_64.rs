@@ -28,6 +28,8 @@ pub const MACHINE: &str = "x86_64";
 pub const ELF_MACHINE: u16 = 62;
 /// The smallest alternate signal stack.
 pub const MINSIGSTKSZ: usize = 2048;
+/// `syscall`.
+pub const SYSCALL_INSTRUCTION: [u8; 2] = [0x0f, 0x05];
 /// Code of the sigreturn trampoline that the kernel supplies: none, programs bring their own.
 pub const TRAMPOLINE: &[u8] = &[];
 

@@ -7,6 +7,7 @@
 #![no_main]
 
 mod exhaustion;
+mod cpu_time;
 mod files;
 mod fuzz;
 mod internet;
@@ -18,6 +19,7 @@ mod process;
 mod programs;
 mod signals;
 mod sockets;
+mod timers;
 mod vectors;
 
 use rt::raw::general::{O_CLOEXEC, POLLIN, SIGKILL, pollfd};
@@ -75,6 +77,8 @@ const SUITES: &[&[Test]] = &[
     exhaustion::TESTS,
     programs::TESTS,
     fuzz::TESTS,
+    cpu_time::TESTS,
+    timers::TESTS,
 ];
 
 /// How long one test may take. The one that fills all memory takes long on an emulated machine that is busy.

@@ -33,6 +33,7 @@ pub(super) async fn replace(
         current.set_actions(own);
     }
     current.actions.reset_handlers();
+    current.thread.process.timers.clear();
     let old = current.set_space(image.space);
     drop(old);
     if let Some(vfork) = current.vfork.take() {

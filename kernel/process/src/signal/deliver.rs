@@ -1,6 +1,6 @@
 //! Taking signals: what a thread does before it goes back to its program.
 
-use super::{Action, DefaultAction, Disposition, SaFlags, Siginfo, Signal, SignalSet, stop};
+use super::{Action, DefaultAction, Disposition, Fields, SaFlags, Siginfo, Signal, SignalSet, stop};
 use crate::thread::Conditions;
 use crate::{Current, Thread, tree};
 use alloc::sync::Arc;
@@ -57,8 +57,12 @@ pub fn take(thread: &Arc<Thread>, wanted: SignalSet) -> Option<Siginfo> {
 fn take_one_of(thread: &Arc<Thread>, wanted: SignalSet) -> Option<(Siginfo, bool)> {
     let mut shared = thread.process.shared.lock();
     let mut own = thread.signals.lock();
-    let info = own.take(wanted).or_else(|| shared.pending.take(wanted))?;
+    let mut info = own.take(wanted).or_else(|| shared.pending.take(wanted))?;
     let more = !own.set().union(shared.pending.set()).intersection(wanted).is_empty();
+    drop((own, shared));
+    if let Fields::Timer { id, value, .. } = info.fields {
+        info.fields = thread.process.timer_taken(id, value);
+    }
     Some((info, more))
 }
 

@@ -35,10 +35,12 @@ impl Pending {
     /// sender may use one more queue entry; without, a real-time signal with a value is refused, and
     /// any other is noted without what came with it.
     pub fn push(&mut self, info: Siginfo, room: bool) -> Result<(), QueueFull> {
-        if !info.signal.is_realtime() && self.set.contains(info.signal) {
+        // A timer sends one signal and waits for it to be taken, so its signals are few and each counts.
+        let of_timer = matches!(info.fields, Fields::Timer { .. });
+        if !info.signal.is_realtime() && self.set.contains(info.signal) && !of_timer {
             return Ok(());
         }
-        if room && self.queue.try_reserve(1).is_ok() {
+        if (room || of_timer) && self.queue.try_reserve(1).is_ok() {
             self.queue.push_back(info);
         } else if info.signal.is_realtime() && info.code != code::USER {
             return Err(QueueFull);

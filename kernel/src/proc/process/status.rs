@@ -103,7 +103,7 @@ impl Picture {
             () => SLEEPING,
         };
         if subject.task {
-            self.usage = thread.times.usage();
+            self.usage = thread.usage();
             self.started = thread.times.started();
         }
         let (pending, queued) = {
