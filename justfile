@@ -106,6 +106,11 @@ sim *what: setup
     @cargo build --quiet --locked --package sim
     @"${CARGO_TARGET_DIR:-target}/debug/sim" "$@"
 
+# run a command on a kernel with trace points: just trace x86_64 sh -c 'echo hi | cat'
+[no-exit-message]
+trace arch *command: setup
+    @{{harness}} trace "$@"
+
 # check form and lints, for this machine and both targets
 lint: setup
     cargo fmt --all --check

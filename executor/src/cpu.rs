@@ -17,6 +17,7 @@ use crate::runqueue::{Gauge, Place, RunQueue};
 use crate::sched::{Entity, LEVEL_FAIR, LEVEL_NONE, LEVEL_RT};
 use crate::spin::{Rank, SpinLock};
 use crate::timer::Timers;
+use crate::trace::{self, Point};
 use async_task::ScheduleInfo;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
 
@@ -127,6 +128,8 @@ fn this() -> (&'static Machine, usize, &'static Cpu) {
 pub fn start() {
     let (machine, me, cpu) = this();
     cpu.inbox.ring().open();
+    #[cfg(feature = "trace")]
+    crate::trace::open();
     machine.online.fetch_or(1 << me, Ordering::SeqCst);
 }
 
@@ -194,7 +197,9 @@ impl Cpu {
         if self.level.set(class.level()) {
             self.disturb();
         }
+        trace::about(entity, Point::Begin, 0);
         self.current.run(task);
+        trace::point(Point::End, 0);
         crate::spin::assert_no_locks_held();
     }
 }
@@ -372,6 +377,12 @@ pub(crate) fn runtime(entity: &Entity) -> u64 {
     charged.wrapping_add(platform::now().saturating_sub(cpu.charged.load(Relaxed)))
 }
 
+/// Calls `f` with the data of the task that is being polled on this CPU.
+#[cfg(feature = "trace")]
+pub(crate) fn with_current<R>(f: impl FnOnce(&Entity) -> R) -> Option<R> {
+    this().2.current.with(f)
+}
+
 /// The run time of the task being polled on this CPU in ns, up to now. None outside a poll.
 pub fn current_cpu_time() -> Option<u64> {
     account();
@@ -413,6 +424,7 @@ pub fn leave_idle() {
 pub(crate) fn schedule(task: Ready, info: ScheduleInfo) {
     let (machine, me, cpu) = this();
     let entity = task.metadata();
+    trace::about(entity, Point::Wake, 0);
     if entity.home.load(Relaxed) as usize != me || !entity.allows(me) {
         return route(machine, me, task);
     }
@@ -440,6 +452,7 @@ pub(crate) fn schedule(task: Ready, info: ScheduleInfo) {
 pub(crate) fn enqueue_new(task: Ready) {
     let (machine, me, cpu) = this();
     let affinity = task.metadata().affinity.load(Relaxed);
+    trace::about(task.metadata(), Point::Spawn, 0);
     if task.metadata().home.load(Relaxed) as usize != me || !task.metadata().allows(me) {
         return route(machine, me, task);
     }
@@ -500,6 +513,7 @@ fn route(machine: &Machine, me: usize, task: Ready) {
         cpu.push(machine.idle.load(Relaxed), task, Place::Tail);
         return;
     }
+    trace::about(entity, Point::Migrate, target as u64);
     let first = cpu.inbox.push(task);
     let running = cpu.level.after_push();
     let lower = running < level;
@@ -519,9 +533,9 @@ fn steal(machine: &Machine, me: usize) -> Option<Ready> {
             continue;
         }
         let Some(mut queue) = victim.queue.try_lock() else { continue };
-        let task = queue.steal(&victim.gauge, me);
-        if task.is_some() {
-            return task;
+        if let Some(task) = queue.steal(&victim.gauge, me) {
+            trace::about(task.metadata(), Point::Migrate, me as u64);
+            return Some(task);
         }
     }
     None

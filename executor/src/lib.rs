@@ -70,6 +70,8 @@ mod sched;
 mod task;
 #[cfg(not(loom))]
 mod timer;
+#[cfg(not(loom))]
+pub mod trace;
 mod yields;
 
 pub use budget::Budget;

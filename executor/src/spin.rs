@@ -36,6 +36,8 @@ impl Rank {
     #[cfg(not(loom))]
     pub(crate) const RUN_QUEUE: Rank = Rank::new(250, "run queue");
     pub(crate) const INBOX: Rank = Rank::new(251, "inbox");
+    #[cfg(all(feature = "trace", not(loom)))]
+    pub(crate) const TRACE: Rank = Rank::new(255, "trace");
 
     /// A rank: a place in the order, and the name that a violation is reported by.
     pub const fn new(order: u8, name: &'static str) -> Rank {

@@ -37,6 +37,8 @@ pub fn boot(info: &'static BootInfo, first: First) -> ! {
         Err(errno) => shutdown::panic(&format_args!("no root file system: {errno:?}")),
     }
     devices::start();
+    #[cfg(feature = "trace")]
+    crate::proc::register("trace", crate::trace::show);
     executor::spawn(load::sample(), SchedParams::default());
     arch::cpu::start_others(|_| cpu::run());
     cpu::run()

@@ -23,3 +23,5 @@ pub mod shutdown;
 pub mod sysrq;
 pub mod tick;
 pub mod time;
+#[cfg(feature = "trace")]
+mod trace;

@@ -92,6 +92,7 @@ async fn replace(
         argv.push(b"")?;
     }
     exec::execute(current, request(program, name, argv, envp)).await?;
+    run::note_thread(&current.thread);
     Ok(current.cx.syscall_result())
 }
 

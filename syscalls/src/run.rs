@@ -9,13 +9,14 @@ use alloc::boxed::Box;
 use arch::trap::{Exception, PageFault, Trap};
 use arch::user;
 use base::{Errno, Error, Restart, Result};
+use executor::trace::{self, Point};
 use executor::{Arrival, SchedParams, Task};
 use memory::FaultError;
 use memory::user::UserPtr;
 use process::current::Installed;
 use process::signal::deliver::{self, Delivery};
 use process::signal::{Action, SaFlags, Siginfo, Signal, code, send, stop};
-use process::{Conditions, Current, exit, futex};
+use process::{Conditions, Current, Thread, exit, futex};
 
 /// What comes before a thread's program.
 pub enum Birth {
@@ -41,6 +42,7 @@ pub fn be_born(current: Current, birth: Birth, params: SchedParams) -> Task {
 fn life(mut current: Current, birth: Birth) -> impl Future<Output = ()> + Send {
     // A block that owns what it captures: an argument of an async fn lies in its future twice.
     async move {
+        note_thread(&current.thread);
         match birth {
             Birth::Clone => show_child_its_id(&mut current).await,
             Birth::First(first) => Box::pin(execution::execute_first(&mut current, first)).await,
@@ -56,7 +58,10 @@ fn life(mut current: Current, birth: Birth) -> impl Future<Output = ()> + Send {
                 current.thread.times.count_involuntary_switch();
                 executor::preempt().await;
             }
-            match user::enter(&mut current.cx, &mut current.fpu) {
+            trace::point(Point::Enter, 0);
+            let trap = user::enter(&mut current.cx, &mut current.fpu);
+            note_trap(&current, &trap);
+            match trap {
                 Trap::Syscall => {
                     // The common case, a call that neither waits nor faults, touches nothing of the state that waiting needs.
                     let mut result = try_call(&mut current);
@@ -127,6 +132,29 @@ async fn show_child_its_id(current: &mut Current) {
         if fault::resolve(current, page).await.is_err() {
             return;
         }
+    }
+}
+
+/// The trace point of a trap: the kind in the upper half, below it the number of a system call.
+#[inline(always)]
+fn note_trap(current: &Current, trap: &Trap) {
+    if trace::ON {
+        let what = match trap {
+            Trap::Syscall => current.cx.syscall_number() as u64 & 0xffff_ffff,
+            Trap::PageFault(_) => 1 << 32,
+            Trap::Exception(_) => 2 << 32,
+            Trap::Interrupt => 3 << 32,
+        };
+        trace::point(Point::Trap, what);
+    }
+}
+
+/// Says in the trace whose task this is.
+pub fn note_thread(thread: &Thread) {
+    if trace::ON {
+        trace::point(Point::Thread, thread.id().into());
+        let [a, b, c, d, e, f, g, h, ..] = thread.name();
+        trace::point(Point::Name, u64::from_le_bytes([a, b, c, d, e, f, g, h]));
     }
 }
 

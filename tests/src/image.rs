@@ -32,7 +32,15 @@ pub fn build(arch: Arch) -> Result<Kernel> {
 
 /// Builds our kernel for use or for a debugger.
 pub fn build_for(arch: Arch, debugging: bool) -> Result<Kernel> {
-    let elf = Toolchain::load()?.build_kernel(arch, debugging)?;
+    from_elf(arch, Toolchain::load()?.build_kernel(arch, debugging)?)
+}
+
+/// Builds our kernel with trace points.
+pub fn build_traced(arch: Arch) -> Result<Kernel> {
+    from_elf(arch, Toolchain::load()?.build_traced_kernel(arch)?)
+}
+
+fn from_elf(arch: Arch, elf: PathBuf) -> Result<Kernel> {
     let image = match arch {
         Arch::X86_64 => elf.clone(),
         Arch::Aarch64 => {

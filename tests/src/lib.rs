@@ -25,3 +25,4 @@ pub mod shell_test;
 pub mod symbols;
 pub mod terminal;
 pub mod toolchain;
+pub mod trace;

@@ -65,6 +65,16 @@ impl Toolchain {
         Ok(out().join(arch.target()).join(directory).join("pollux"))
     }
 
+    /// Builds the kernel with trace points, away from the one without; gives its ELF file.
+    pub fn build_traced_kernel(&self, arch: Arch) -> Result<PathBuf> {
+        let target = out().join("traced");
+        let mut command = self.cargo(arch, "build");
+        command.current_dir(root()).args(["--release", "--quiet", "--package", "pollux", "--bin", "pollux"]);
+        command.args(["--features", "trace"]).arg("--target-dir").arg(&target);
+        run(command, "the traced kernel")?;
+        Ok(target.join(arch.target()).join("release/pollux"))
+    }
+
     /// clippy on the kernel.
     pub fn lint_kernel(&self, arch: Arch) -> Command {
         let mut command = self.cargo(arch, "clippy");

@@ -10,7 +10,7 @@ use tests::qemu::Config;
 use tests::recipe::{self, Recipe};
 use tests::run::{self, Streams};
 use tests::toolchain::Toolchain;
-use tests::{accel, busybox_test, image, interactive, machine_test, profile, server, shell_test};
+use tests::{accel, busybox_test, image, interactive, machine_test, profile, server, shell_test, trace};
 
 const USAGE: &str = "\
 harness image ARCH                  build the kernel; print the path of what QEMU's -kernel takes
@@ -24,6 +24,7 @@ harness test-guest ARCH CPUS        run the conformance tests with each number o
 harness test-shell ARCH             use the interactive shell as a person does
 harness test-machine ARCH           command line, ends of a run, 64 CPUs, idling
 harness test-busybox ARCH [APPLET...]   busybox's own tests, on Debian's stock kernel and on ours
+harness trace ARCH COMMAND...       run a command on a kernel with trace points; show who did what when
 harness lint-guest                  clippy for the kernel and the guest programs
 harness qemu ARCH [COMMAND...]      boot; a shell, or one command
 environment: POLLUX_SMP POLLUX_MEM POLLUX_APPEND POLLUX_LIMIT POLLUX_RECIPE POLLUX_ACCEL=tcg
@@ -74,6 +75,7 @@ fn dispatch(arguments: &[String]) -> Result<i32> {
             Ok(i32::from(failed > 0))
         }
         ["lint-guest"] => lint_guest(),
+        ["trace", arch, _, ..] => traced(Arch::parse(arch)?, &arguments[2..]),
         ["qemu", arch, ..] => qemu(Arch::parse(arch)?, &arguments[2..]),
         _ => {
             eprintln!("{USAGE}");
@@ -145,6 +147,24 @@ fn test_machine(arch: Arch) -> Result<i32> {
     let (passed, failed) = machine_test::run(&machine_test::Bench { arch, kernel: &kernel, root: &root });
     println!("{passed} passed, {failed} failed");
     Ok(i32::from(failed > 0))
+}
+
+/// Runs a command on a kernel with trace points. The guest's standard output carries the trace, and its standard error all
+/// that the command prints.
+fn traced(arch: Arch, command: &[String]) -> Result<i32> {
+    let kernel = image::build_traced(arch)?;
+    let recipe = std::env::var("POLLUX_RECIPE").unwrap_or_else(|_| "busybox".to_string());
+    let root = root(arch, &recipe)?;
+    let mut config = Config::from_environment(arch)?;
+    config.accelerator = accel::find(arch, &kernel, &root)?;
+    let (initrd, text) = (out().join(format!("trace-{}.cpio", arch.name())), trace::text_path(arch));
+    let mut words: Vec<String> = ["sh", "-c", trace::WRAPPER, "sh"].map(str::to_string).to_vec();
+    words.extend_from_slice(command);
+    std::fs::write(&initrd, run::initramfs(root, &words)?)?;
+    let streams = Streams { stdout: Box::new(std::fs::File::create(&text)?), ..Streams::inherit() };
+    let status = run::run(&config, &kernel, &initrd, limit()?.unwrap_or(DEFAULT_LIMIT), streams)?;
+    trace::report(arch, &std::fs::read_to_string(&text)?)?;
+    Ok(status)
 }
 
 /// Checks form and lints of everything that is built for the bare-metal targets.
