@@ -39,6 +39,7 @@ pub fn boot(info: &'static BootInfo, first: First) -> ! {
     devices::start();
     #[cfg(feature = "trace")]
     crate::proc::register("trace", crate::trace::show);
+    executor::spawn(crate::signal_io::drive(), SchedParams::default());
     executor::spawn(load::sample(), SchedParams::default());
     arch::cpu::start_others(|_| cpu::run());
     cpu::run()

@@ -20,6 +20,7 @@ pub mod network;
 pub mod proc;
 pub mod random;
 pub mod shutdown;
+mod signal_io;
 pub mod sysrq;
 pub mod tick;
 pub mod time;

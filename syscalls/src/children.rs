@@ -1,7 +1,7 @@
 //! wait4(2) and waitid(2).
 
 use crate::args::Args;
-use crate::fault;
+use crate::{fault, pidfds};
 use base::{Errno, Result};
 use linux_raw_sys::general as raw;
 use memory::user::UserPtr;
@@ -76,7 +76,14 @@ pub async fn waitid(current: &mut Current, args: &Args) -> Result<usize> {
         return Err(Errno::EINVAL.into());
     }
     let id = args.int(1);
+    let (mut options, mut only_look) = (options, false);
     let which = match args.uint(0) {
+        raw::P_PIDFD => {
+            let (number, nonblock) = pidfds::waited_for(current, args)?;
+            only_look = nonblock && !options.contains(Options::NOHANG);
+            options.set(Options::NOHANG, nonblock || options.contains(Options::NOHANG));
+            Which::Process(number)
+        }
         raw::P_ALL => Which::Any,
         raw::P_PID if id > 0 => Which::Process(id as u32),
         raw::P_PGID if id == 0 => Which::Group(own_group(current)),
@@ -84,6 +91,9 @@ pub async fn waitid(current: &mut Current, args: &Args) -> Result<usize> {
         _ => return Err(Errno::EINVAL.into()),
     };
     let event = wait::wait(&current.thread, which, options).await?;
+    if only_look && event.is_none() {
+        return Err(Errno::EAGAIN.into());
+    }
     let usage = args.ptr::<Rusage>(4);
     if let Some(event) = &event
         && !usage.is_null()

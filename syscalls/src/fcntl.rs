@@ -44,7 +44,7 @@ fn fcntl(current: &mut Current, args: &Args) -> Result<usize> {
         _ => {}
     }
     match command {
-        raw::F_SETFL => set_flags(current, &file, args.uint(2)),
+        raw::F_SETFL => set_flags(current, args.uint(0), &file, args.uint(2)),
         raw::F_GETLK | raw::F_OFD_GETLK => get_lock(current, &file, args, command == raw::F_OFD_GETLK),
         raw::F_SETLK | raw::F_OFD_SETLK | raw::F_SETLKW | raw::F_OFD_SETLKW => {
             let waits = command == raw::F_SETLKW || command == raw::F_OFD_SETLKW;
@@ -75,7 +75,7 @@ fn fcntl(current: &mut Current, args: &Args) -> Result<usize> {
 }
 
 /// F_SETFL. EPERM: O_NOATIME on somebody else's file.
-fn set_flags(current: &Current, file: &Description, flags: u32) -> Result<usize> {
+fn set_flags(current: &Current, fd: u32, file: &Description, flags: u32) -> Result<usize> {
     let flags = OpenFlags::from_bits_truncate(flags);
     if flags.contains(OpenFlags::NOATIME)
         && !file.flags().contains(OpenFlags::NOATIME)
@@ -83,6 +83,9 @@ fn set_flags(current: &Current, file: &Description, flags: u32) -> Result<usize>
         && !vfs::permission::is_owner(&current.cred, &at.inode().ownership())
     {
         return Err(Errno::EPERM.into());
+    }
+    if flags.contains(OpenFlags::ASYNC) != file.flags().contains(OpenFlags::ASYNC) {
+        file.set_async(flags.contains(OpenFlags::ASYNC), fd)?;
     }
     file.set_flags(flags);
     Ok(0)
@@ -274,7 +277,9 @@ fn ioctl(current: &mut Current, args: &Args) -> Result<usize> {
         raw_ioctl::FIOCLEX => current.files.set_cloexec(fd, true).map(|()| 0),
         raw_ioctl::FIONCLEX => current.files.set_cloexec(fd, false).map(|()| 0),
         raw_ioctl::FIONBIO => set_status(&file, OpenFlags::NONBLOCK, arg),
-        raw_ioctl::FIOASYNC => set_status(&file, OpenFlags::ASYNC, arg),
+        // What is always ready cannot become it.
+        raw_ioctl::FIOASYNC if file.queue().is_none() => Err(Errno::ENOTTY.into()),
+        raw_ioctl::FIOASYNC => file.set_async(UserPtr::<i32>::from(arg).read()? != 0, fd).map(|()| 0),
         raw_ioctl::TIOCGPTPEER => {
             let Some(master) = file.file().as_any().and_then(|any| any.downcast_ref::<tty::pty::Master>()) else {
                 return Err(Errno::ENOTTY.into());
@@ -288,7 +293,7 @@ fn ioctl(current: &mut Current, args: &Args) -> Result<usize> {
     }
 }
 
-/// FIONBIO and FIOASYNC.
+/// FIONBIO.
 fn set_status(file: &Description, flag: OpenFlags, arg: usize) -> Result<usize> {
     let on = UserPtr::<i32>::from(arg).read()? != 0;
     file.set_flag(flag, on);

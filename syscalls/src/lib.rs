@@ -33,6 +33,7 @@ mod names;
 mod ownership;
 mod park;
 mod paths;
+mod pidfds;
 mod polling;
 pub mod run;
 mod scheduling;

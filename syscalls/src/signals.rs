@@ -177,6 +177,21 @@ fn sigqueueinfo(current: &mut Current, args: &Args) -> Result<usize> {
     Ok(0)
 }
 
+/// Sends a signal to a process that is named by a descriptor, with what the program says comes with it if it says so: the
+/// second and the third argument.
+pub fn send_to(current: &Current, target: &Arc<Process>, args: &Args) -> Result<usize> {
+    let number = signal(args.int(1))?;
+    let probe = number.unwrap_or(Signal::SIGCONT);
+    let given = args.ptr::<[u8; info::SIZE]>(2);
+    let info = if given.is_null() { from_me(current, probe) } else { forged(current, args, 2, probe, target)? };
+    let tree = tree::lock();
+    check(current, &tree, target, number)?;
+    if number.is_some() {
+        send::to_process_locked(&tree, target, info)?;
+    }
+    Ok(0)
+}
+
 fn tgsigqueueinfo(current: &mut Current, args: &Args) -> Result<usize> {
     let number = signal(args.int(2))?;
     let target = thread(Some(args.int(0)), args.int(1))?;

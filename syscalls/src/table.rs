@@ -5,7 +5,7 @@ use crate::args::Args;
 use crate::legacy::OLD;
 use crate::wait::Slow;
 use crate::{
-    copying, creation, epolls, fcntl, files, futex, identity, io, mapping, mounts, names, ownership, polling,
+    copying, creation, epolls, fcntl, files, futex, identity, io, mapping, mounts, names, ownership, pidfds, polling,
     scheduling, signals, sizes, sockets, stat, system, time, timers, xattr,
 };
 use base::{Errno, Result};
@@ -91,6 +91,7 @@ const FAMILIES: &[Calls] = &[
     stat::CALLS,
     xattr::CALLS,
     mounts::CALLS,
+    pidfds::CALLS,
     polling::CALLS,
     epolls::CALLS,
     mapping::CALLS,

@@ -6,6 +6,7 @@
 
 use crate::current::Current;
 use crate::limits::{Limits, Resource};
+use crate::pidfd::PidFd;
 use crate::process::Process;
 use crate::signal::stop::StopState;
 use crate::signal::{Actions, Signal};
@@ -93,6 +94,8 @@ const RULES: &[(Flags, Flags, bool)] = &[
     (Flags::THREAD, Flags::NEWUSER, false),
     (Flags::THREAD, Flags::NEWPID, false),
     (Flags::PIDFD, Flags::DETACHED, false),
+    // Descriptors of single threads are not offered.
+    (Flags::PIDFD, Flags::THREAD, false),
     (Flags::NEWIPC, Flags::SYSVSEM, false),
 ];
 
@@ -107,8 +110,8 @@ impl Request {
         if self.flags.contains(Flags::PARENT) && parent.is_init() {
             return Err(Errno::EINVAL);
         }
-        // Namespaces, cgroups, shared semaphore undo lists and I/O contexts, and thread pidfds: not here.
-        if self.flags.intersects(Flags::NEW_ANY | Flags::INTO_CGROUP | Flags::PIDFD) {
+        // Namespaces, cgroups, shared semaphore undo lists and I/O contexts: not here.
+        if self.flags.intersects(Flags::NEW_ANY | Flags::INTO_CGROUP) {
             return Err(Errno::EINVAL);
         }
         Ok(())
@@ -146,7 +149,16 @@ pub async fn clone(
         // A bad pointer is ignored; one that is merely absent is not bad.
         let _ = store(parent, request.parent_tid, id).await;
     }
-    link(parent, &thread, parts.process.as_ref())?;
+    let pidfd = if request.flags.contains(Flags::PIDFD) { Some(give_pidfd(parent, &request).await?) } else { None };
+    if let Err(error) = link(parent, &thread, parts.process.as_ref()) {
+        if let Some(pidfd) = pidfd {
+            parent.files.release(pidfd);
+        }
+        return Err(error);
+    }
+    if let Some(pidfd) = pidfd {
+        parent.files.fill(pidfd, PidFd::describe(&thread.process));
+    }
     let task = spawn(parts.current, parts.nice);
     thread.view.lock().task = Some(task);
     // On another CPU the child may have gone to wait by now, and whoever woke it found no task: it looks again. If it has
@@ -161,6 +173,13 @@ pub async fn clone(
 /// A signal that waits already is taken first: the call is then restarted, and the program never sees EINTR.
 fn refuse_if_disturbed(thread: &Thread) -> Result<()> {
     if thread.has(Conditions::INTERRUPT) { Err(Error::Interrupted(Restart::Always)) } else { Ok(()) }
+}
+
+/// Takes a descriptor for the child and shows it to the parent, before there is anything in it. EMFILE, EFAULT.
+async fn give_pidfd(parent: &Current, request: &Request) -> Result<u32> {
+    let pidfd = parent.files.reserve(parent.thread.limit(Resource::Nofile), true)?;
+    store(parent, request.pidfd, pidfd).await.inspect_err(|_| parent.files.release(pidfd))?;
+    Ok(pidfd)
 }
 
 /// Stores a word in the program's memory, resolving faults.

@@ -135,6 +135,7 @@ fn exit_process(tree: &mut Tree, process: &Arc<Process>, status: i32) {
     let mut usage = process.times.exited();
     usage.add(&process.times.children());
     process.links(tree).zombie = Some(Zombie { status, usage });
+    process.set_over();
     announce(tree, process);
 }
 

@@ -21,6 +21,7 @@ pub mod futex;
 pub mod interrupt;
 pub mod limits;
 pub mod pid;
+pub mod pidfd;
 pub mod process;
 mod reparent;
 mod robust;

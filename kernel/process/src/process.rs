@@ -13,7 +13,7 @@ use crate::tree::{Links, Tree};
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use base::{Error, rank};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use executor::spin::{SpinGuard, SpinLock};
 use executor::{Completion, WaitQueue};
 use memory::Space;
@@ -46,6 +46,7 @@ pub struct Process {
     /// The timers that its program has made.
     pub timers: Timers,
     uid: AtomicU32,
+    over: AtomicBool,
 }
 
 /// What the process's lock guards.
@@ -109,6 +110,7 @@ impl Process {
             cpu_timers: CpuTimers::new(),
             timers: Timers::new(),
             uid: AtomicU32::new(0),
+            over: AtomicBool::new(false),
             pid: pid.clone(),
         });
         pid.set_process(&process);
@@ -144,6 +146,16 @@ impl Process {
     /// The signal actions.
     pub fn actions(&self) -> Arc<Actions> {
         self.shared.lock().actions.clone()
+    }
+
+    /// Whether it has exited: it is a zombie, or reaped.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// It is a zombie now; its `changed` is notified after this.
+    pub(crate) fn set_over(&self) {
+        self.over.store(true, Ordering::Release);
     }
 
     /// The real user id of its threads.

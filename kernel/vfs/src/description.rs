@@ -8,6 +8,7 @@ use crate::file::{Caller, Extent, File};
 use crate::flags::OpenFlags;
 use crate::inode::Metadata;
 use crate::mount::{Location, MountFlags};
+use crate::signalled::Signaller;
 use crate::{detached, locks, ranks};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -51,7 +52,8 @@ pub struct Description {
     seekable: bool,
     prepares: bool,
     position: SpinLock<u64>,
-    owner: SpinLock<Owner>,
+    /// What F_SETOWN and O_ASYNC need, once one of them was used.
+    signaller: SpinLock<Option<Arc<Signaller>>>,
     /// Whether it may own file locks.
     locked: AtomicBool,
     /// The epolls that watch it.
@@ -96,7 +98,7 @@ impl Description {
             location,
             flags: AtomicU32::new(kept),
             position: SpinLock::new(ranks::POSITION, 0),
-            owner: SpinLock::new(ranks::OWNER, Owner::default()),
+            signaller: SpinLock::new(ranks::SIGNALLER, None),
             locked: AtomicBool::new(false),
             watchers: SpinLock::new(ranks::WATCHERS, Vec::new()),
         })
@@ -120,16 +122,15 @@ impl Description {
         OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
     }
 
-    /// Sets the status flags that F_SETFL can set to what `flags` says.
+    /// Sets the status flags that F_SETFL can set to what `flags` says, but for O_ASYNC ([`Description::set_async`]).
     pub fn set_flags(&self, flags: OpenFlags) {
-        let new = (flags & OpenFlags::SETTABLE).bits();
+        let settable = OpenFlags::SETTABLE - OpenFlags::ASYNC;
+        let new = (flags & settable).bits();
         // The closure never refuses, so there is nothing to look at.
-        let _ = self
-            .flags
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| Some(old & !OpenFlags::SETTABLE.bits() | new));
+        let _ = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| Some(old & !settable.bits() | new));
     }
 
-    /// Sets or clears one status flag (FIONBIO, FIOASYNC).
+    /// Sets or clears one status flag (FIONBIO).
     pub fn set_flag(&self, flag: OpenFlags, on: bool) {
         if on {
             self.flags.fetch_or(flag.bits(), Ordering::Relaxed);
@@ -323,12 +324,27 @@ impl Description {
 
     /// Who is signalled (F_GETOWN, F_GETSIG).
     pub fn owner(&self) -> Owner {
-        *self.owner.lock()
+        self.signaller.lock().as_ref().map_or(Owner::default(), |signaller| signaller.owner())
     }
 
     /// Changes who is signalled.
     pub fn set_owner(&self, owner: Owner) {
-        *self.owner.lock() = owner;
+        self.signaller().set_owner(owner);
+    }
+
+    fn signaller(&self) -> Arc<Signaller> {
+        self.signaller.lock().get_or_insert_with(Signaller::new).clone()
+    }
+
+    /// Has the file signal its owner when it becomes ready, as `descriptor`, or no more (O_ASYNC). ENOMEM.
+    pub fn set_async(&self, on: bool, descriptor: u32) -> Result<()> {
+        if on {
+            self.signaller().attach(&*self.file, descriptor)?;
+        } else if let Some(signaller) = self.signaller.lock().clone() {
+            signaller.detach(&*self.file);
+        }
+        self.set_flag(OpenFlags::ASYNC, on);
+        Ok(())
     }
 
     /// Notes a read in the atime, by the mount's rule.
@@ -344,6 +360,9 @@ impl Description {
 
 impl Drop for Description {
     fn drop(&mut self) {
+        if let Some(signaller) = self.signaller.get_mut() {
+            signaller.detach(&*self.file);
+        }
         for watcher in core::mem::take(self.watchers.get_mut()) {
             watcher.forget(&*self.file);
         }

@@ -39,6 +39,7 @@ mod pipe_quota;
 pub mod poll;
 pub mod ranks;
 pub mod ring;
+pub mod signalled;
 #[cfg(test)]
 mod testing;
 pub mod timerfd;

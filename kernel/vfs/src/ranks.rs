@@ -48,6 +48,12 @@ pub const WATCHERS: Rank = Rank::new(127, "watchers");
 pub const EPOLL_READY: Rank = Rank::new(132, "epoll ready list");
 /// The owner that a description signals.
 pub const OWNER: Rank = Rank::new(128, "file owner");
+/// How a description signals, if it does.
+pub const SIGNALLER: Rank = Rank::new(127, "signaller");
+/// Whether a description signals.
+pub const ATTACHED: Rank = Rank::new(129, "signalling file");
+/// Files whose owners are to be signalled: they become ready under any lock of the kernel.
+pub const SIGNALLED: Rank = Rank::new(199, "files to signal");
 /// The registry of devices.
 pub const DEVICES: Rank = Rank::new(130, "devices");
 /// The mount of anonymous files.

@@ -1,0 +1,62 @@
+//! Descriptors of processes: pidfd_open(2), pidfd_send_signal(2).
+
+use crate::args::Args;
+use crate::epolls::status;
+use crate::files::install_new;
+use crate::paths::{check_flags, file};
+use crate::signals;
+use crate::table::{Calls, fast};
+use alloc::sync::Arc;
+use base::{Errno, Result};
+use linux_raw_sys::general as raw;
+use process::pidfd::PidFd;
+use process::{Current, Process, pid};
+use vfs::Description;
+
+/// The family.
+pub const CALLS: Calls =
+    &[(raw::__NR_pidfd_open, fast(pidfd_open)), (raw::__NR_pidfd_send_signal, fast(pidfd_send_signal))];
+
+/// pidfd_open(2). Descriptors of single threads (PIDFD_THREAD) are not offered.
+fn pidfd_open(current: &mut Current, args: &Args) -> Result<usize> {
+    check_flags(args.uint(1), raw::O_NONBLOCK)?;
+    let number = u32::try_from(args.int(0)).ok().filter(|number| *number > 0).ok_or(Errno::EINVAL)?;
+    let Some(process) = pid::find_process(number) else {
+        // The number of a thread that does not lead is no process's.
+        return Err(if pid::find_thread(number).is_some() { Errno::EINVAL } else { Errno::ESRCH }.into());
+    };
+    install_new(current, PidFd::new(process), status(args.uint(1) | raw::O_CLOEXEC))
+}
+
+/// The description of a pidfd. EBADF for what is none.
+fn described(current: &Current, args: &Args, at: usize) -> Result<Arc<Description>> {
+    let description = file(current, args, at)?;
+    if description.file().as_any().is_none_or(|any| !any.is::<PidFd>()) {
+        return Err(Errno::EBADF.into());
+    }
+    Ok(description)
+}
+
+/// The process of a description that is a pidfd's. ESRCH once it is reaped.
+fn process(description: &Description) -> Result<Arc<Process>> {
+    let any = description.file().as_any().and_then(|any| any.downcast_ref::<PidFd>());
+    Ok(any.ok_or(Errno::EBADF)?.process().ok_or(Errno::ESRCH)?)
+}
+
+/// Whom waitid(2) with P_PIDFD waits for, and whether it only looks (PIDFD_NONBLOCK). EBADF, EINVAL.
+pub fn waited_for(current: &Current, args: &Args) -> Result<(u32, bool)> {
+    if args.int(1) < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let description = described(current, args, 1)?;
+    let any = description.file().as_any().and_then(|any| any.downcast_ref::<PidFd>());
+    let number = any.ok_or(Errno::EBADF)?.number();
+    Ok((number, description.flags().contains(vfs::OpenFlags::NONBLOCK)))
+}
+
+/// pidfd_send_signal(2).
+fn pidfd_send_signal(current: &mut Current, args: &Args) -> Result<usize> {
+    check_flags(args.uint(3), 0)?;
+    let target = process(&*described(current, args, 0)?)?;
+    signals::send_to(current, &target, args)
+}
