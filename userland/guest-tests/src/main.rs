@@ -6,14 +6,15 @@
 #![no_std]
 #![no_main]
 
-mod exhaustion;
 mod cpu_time;
+mod exhaustion;
 mod files;
 mod fuzz;
 mod internet;
 mod ipc;
 mod memory;
 mod net;
+mod pidfds;
 mod pointers;
 mod process;
 mod programs;
@@ -79,6 +80,7 @@ const SUITES: &[&[Test]] = &[
     fuzz::TESTS,
     cpu_time::TESTS,
     timers::TESTS,
+    pidfds::TESTS,
 ];
 
 /// How long one test may take. The one that fills all memory takes long on an emulated machine that is busy.

@@ -1,0 +1,201 @@
+//! Descriptors of processes (pidfd_open(2)), and files that signal their owner (fcntl(2), O_ASYNC).
+
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+use rt::raw::errno::{EBADF, ECHILD, EINVAL, ESRCH};
+use rt::raw::general::*;
+use rt::raw::ioctl::FIOASYNC;
+use rt::signal;
+use rt::sys::{self, Errno, check};
+use rt::{println, syscall2, syscall3, syscall4, syscall5};
+
+use crate::{Outcome, check, tests};
+
+tests! {
+    a_pidfd_is_ready_once_the_process_has_exited,
+    a_pidfd_carries_signals_and_not_to_those_who_were_reaped,
+    waitid_takes_a_pidfd,
+    clone_gives_the_parent_a_pidfd,
+    a_pidfd_of_nobody_is_refused,
+    a_file_with_o_async_signals_its_owner,
+    fioasync_off_ends_the_signals,
+    f_setsig_says_which_file_and_why,
+}
+
+fn pidfd_open(pid: i32, flags: u32) -> Result<i32, Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { syscall2(__NR_pidfd_open as usize, pid as usize, flags as usize) }).map(|fd| fd as i32)
+}
+
+fn pidfd_signal(fd: i32, signal: u32) -> Result<usize, Errno> {
+    // SAFETY: no siginfo is given.
+    check(unsafe { syscall4(__NR_pidfd_send_signal as usize, fd as usize, signal as usize, 0, 0) })
+}
+
+/// waitid with P_PIDFD; gives what is in the siginfo as signal, code and status.
+fn waitid(fd: i32, options: u32) -> Result<[i32; 3], Errno> {
+    let mut info = [0i32; 32];
+    let at = info.as_mut_ptr() as usize;
+    // SAFETY: there is room for a siginfo, and no usage is asked for.
+    check(unsafe { syscall5(__NR_waitid as usize, P_PIDFD as usize, fd as usize, at, options as usize, 0) })?;
+    Ok([info[0], info[2], info[6]])
+}
+
+fn is_ready(fd: i32, ms: i64) -> Result<bool, Errno> {
+    Ok(sys::poll(&mut [pollfd { fd, events: POLLIN as i16, revents: 0 }], ms)? == 1)
+}
+
+/// A child that exits with `status` once something was written to the pipe that is given beside it.
+fn child_at_gate(status: i32) -> Result<(i32, i32), Errno> {
+    let gate = sys::pipe(0)?;
+    match sys::fork()? {
+        0 => {
+            let _ = sys::read(gate[0], &mut [0]);
+            sys::exit_group(status)
+        }
+        child => Ok((child, gate[1])),
+    }
+}
+
+fn a_pidfd_is_ready_once_the_process_has_exited() -> Outcome {
+    let (child, gate) = child_at_gate(3)?;
+    let fd = pidfd_open(child, 0)?;
+    check!(!is_ready(fd, 20)?);
+    sys::write(gate, b"x")?;
+    check!(is_ready(fd, 5000)?);
+    check!(sys::wait4(child, 0)? == (child, 3 << 8));
+    check!(is_ready(fd, 0)?);
+    Ok(())
+}
+
+fn a_pidfd_carries_signals_and_not_to_those_who_were_reaped() -> Outcome {
+    let (child, _) = child_at_gate(0)?;
+    let fd = pidfd_open(child, 0)?;
+    check!(pidfd_signal(fd, 0)? == 0);
+    pidfd_signal(fd, SIGTERM)?;
+    check!(sys::wait4(child, 0)? == (child, SIGTERM as i32));
+    check!(pidfd_signal(fd, 0) == Err(Errno(ESRCH)));
+    check!(pidfd_signal(0, 0) == Err(Errno(EBADF)));
+    Ok(())
+}
+
+fn waitid_takes_a_pidfd() -> Outcome {
+    let (child, gate) = child_at_gate(7)?;
+    let fd = pidfd_open(child, O_NONBLOCK)?;
+    check!(waitid(fd, WEXITED) == Err(Errno::AGAIN));
+    sys::write(gate, b"x")?;
+    check!(is_ready(fd, 5000)?);
+    let told = waitid(fd, WEXITED)?;
+    println!("signal, code and status: {told:?}");
+    check!(told == [SIGCHLD as i32, 1, 7]);
+    check!(waitid(fd, WEXITED) == Err(Errno(ECHILD)));
+    check!(waitid(0, WEXITED) == Err(Errno(EBADF)));
+    Ok(())
+}
+
+fn clone_gives_the_parent_a_pidfd() -> Outcome {
+    let mut fd = -1i32;
+    let at = &raw mut fd as usize;
+    // SAFETY: a fork whose descriptor goes to a live word.
+    let child = check(unsafe { syscall5(__NR_clone as usize, (CLONE_PIDFD | SIGCHLD) as usize, 0, at, 0, 0) })?;
+    if child == 0 {
+        sys::exit_group(5);
+    }
+    // SAFETY: the kernel has written it.
+    let fd = unsafe { (&raw const fd).read_volatile() };
+    check!(fd > 2);
+    check!(is_ready(fd, 5000)?);
+    check!(waitid(fd, WEXITED)?[2] == 5);
+    // SAFETY: no memory is passed.
+    check!(check(unsafe { syscall3(__NR_fcntl as usize, fd as usize, F_GETFD as usize, 0) })? == FD_CLOEXEC as usize);
+    Ok(())
+}
+
+fn a_pidfd_of_nobody_is_refused() -> Outcome {
+    check!(pidfd_open(0, 0) == Err(Errno(EINVAL)));
+    check!(pidfd_open(-1, 0) == Err(Errno(EINVAL)));
+    check!(pidfd_open(sys::getpid(), 1) == Err(Errno(EINVAL)));
+    check!(pidfd_open(4_194_303, 0) == Err(Errno(ESRCH)));
+    Ok(())
+}
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+static CODE: AtomicI32 = AtomicI32::new(0);
+static FILE: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn note(_: i32, info: *mut siginfo_t, _: *mut core::ffi::c_void) {
+    // SAFETY: the handler was installed with SA_SIGINFO; the code lies 8 bytes into the structure, the descriptor 24.
+    let (code, file) = unsafe { (info.cast::<i32>().add(2).read(), info.cast::<i32>().add(6).read()) };
+    CODE.store(code, Ordering::Relaxed);
+    FILE.store(file, Ordering::Relaxed);
+    COUNT.fetch_add(1, Ordering::Relaxed);
+}
+
+fn fcntl(fd: i32, command: u32, argument: usize) -> Result<usize, Errno> {
+    // SAFETY: none of the commands here takes a pointer.
+    check(unsafe { syscall3(__NR_fcntl as usize, fd as usize, command as usize, argument) })
+}
+
+/// Waits until the handler has run `count` times, or long enough.
+fn signals(count: u32) -> bool {
+    for _ in 0..200 {
+        if COUNT.load(Ordering::Relaxed) >= count {
+            break;
+        }
+        sys::sleep_ms(5);
+    }
+    COUNT.load(Ordering::Relaxed) == count
+}
+
+fn a_file_with_o_async_signals_its_owner() -> Outcome {
+    signal::handle(SIGIO, note, SA_SIGINFO)?;
+    let pipe = sys::pipe(0)?;
+    fcntl(pipe[0], F_SETOWN, sys::getpid() as usize)?;
+    check!(fcntl(pipe[0], F_GETOWN, 0)? == sys::getpid() as usize);
+    sys::write(pipe[1], b"x")?;
+    sys::sleep_ms(20);
+    check!(COUNT.load(Ordering::Relaxed) == 0);
+    fcntl(pipe[0], F_SETFL, O_NONBLOCK as usize | FASYNC as usize)?;
+    check!(fcntl(pipe[0], F_GETFL, 0)? & FASYNC as usize != 0);
+    sys::write(pipe[1], b"x")?;
+    check!(signals(1));
+    sys::read(pipe[0], &mut [0; 8])?;
+    sys::write(pipe[1], b"x")?;
+    check!(signals(2));
+    Ok(())
+}
+
+fn fioasync_off_ends_the_signals() -> Outcome {
+    signal::handle(SIGIO, note, SA_SIGINFO)?;
+    let pipe = sys::pipe(0)?;
+    fcntl(pipe[0], F_SETOWN, sys::getpid() as usize)?;
+    let (on, off) = (1i32, 0i32);
+    // SAFETY: the argument is an int.
+    unsafe { sys::ioctl(pipe[0], FIOASYNC, &raw const on as usize)? };
+    sys::write(pipe[1], b"x")?;
+    check!(signals(1));
+    // SAFETY: as above.
+    unsafe { sys::ioctl(pipe[0], FIOASYNC, &raw const off as usize)? };
+    check!(fcntl(pipe[0], F_GETFL, 0)? & FASYNC as usize == 0);
+    sys::write(pipe[1], b"x")?;
+    sys::sleep_ms(30);
+    check!(COUNT.load(Ordering::Relaxed) == 1);
+    Ok(())
+}
+
+fn f_setsig_says_which_file_and_why() -> Outcome {
+    const REALTIME: u32 = 40;
+    signal::handle(REALTIME, note, SA_SIGINFO)?;
+    let pipe = sys::pipe(0)?;
+    fcntl(pipe[0], F_SETOWN, sys::getpid() as usize)?;
+    fcntl(pipe[0], F_SETSIG, REALTIME as usize)?;
+    check!(fcntl(pipe[0], F_GETSIG, 0)? == REALTIME as usize);
+    fcntl(pipe[0], F_SETFL, FASYNC as usize)?;
+    sys::write(pipe[1], b"x")?;
+    check!(signals(1));
+    let (code, file) = (CODE.load(Ordering::Relaxed), FILE.load(Ordering::Relaxed));
+    println!("code {code}, descriptor {file} (expected {})", pipe[0]);
+    check!(code == 1 && file == pipe[0]);
+    check!(fcntl(pipe[0], F_SETSIG, 65) == Err(Errno(EINVAL)));
+    Ok(())
+}
