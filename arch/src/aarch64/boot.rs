@@ -15,6 +15,8 @@ use core::sync::atomic::Ordering::Relaxed;
 
 global_asm!(include_str!("boot.S"), options(raw));
 
+// SAFETY: the image defines it with this signature (`arch::entry!` checks that), and it may be called once memory is as boot.S
+// leaves it, which is before any Rust runs: so it is safe.
 unsafe extern "Rust" {
     safe fn __pollux_main(info: &'static BootInfo) -> !;
 }

@@ -35,6 +35,7 @@ global_asm!(
 const _: () = assert!(size_of::<Frame>() == 288);
 const DATA_ABORT: u64 = 0x25;
 
+// SAFETY: the linker script defines both, around the table of `Fixup`s that the assembly fills; only their addresses are used.
 unsafe extern "C" {
     static __fixup_start: [Fixup; 0];
     static __fixup_end: [Fixup; 0];

@@ -403,6 +403,7 @@ fn allocate() -> Result<NonNull<State>, OutOfMemory> {
     }
 }
 
+// SAFETY: fpu.S defines both with these arguments; they touch the block that they are given and the vector registers.
 unsafe extern "C" {
     fn fpu_save(registers: &mut Registers);
     fn fpu_restore(registers: &Registers);

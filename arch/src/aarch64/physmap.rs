@@ -19,6 +19,7 @@ pub fn from_ptr(ptr: *const u8) -> PhysAddr {
     PhysAddr((ptr as usize - BASE) as u64)
 }
 
+// SAFETY: the assembly defines both with these arguments; they write one page and read one.
 unsafe extern "C" {
     fn page_zero(page: *mut u8);
     fn page_copy(to: *mut u8, from: *const u8);

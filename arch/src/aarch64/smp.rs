@@ -28,6 +28,7 @@ static PRESENT: AtomicUsize = AtomicUsize::new(1);
 /// How long a CPU may take to appear.
 const PATIENCE_NS: u64 = 5_000_000_000;
 
+// SAFETY: boot.S defines it; only its address is used.
 unsafe extern "C" {
     static secondary_start: u8;
 }

@@ -42,6 +42,7 @@ static DEVICES_END: AtomicUsize = AtomicUsize::new(DEVICES);
 static ROOT: AtomicU64 = AtomicU64::new(0);
 static IMAGE_PHYS: AtomicU64 = AtomicU64::new(0);
 
+// SAFETY: the linker script defines them; only their addresses are used.
 unsafe extern "C" {
     static __image_start: u8;
     static __text_end: u8;

@@ -13,6 +13,7 @@ global_asm!(include_str!("usercopy.S"), options(raw));
 #[repr(C)]
 struct Pair(u64, u64);
 
+// SAFETY: usercopy.S defines them with these arguments and results, in registers as the C convention has them.
 unsafe extern "C" {
     fn usercopy_read(to: *mut u8, from: usize, len: usize) -> usize;
     fn usercopy_write(from: *const u8, to: usize, len: usize) -> usize;

@@ -10,6 +10,7 @@ use core::cell::UnsafeCell;
 
 global_asm!(include_str!("boot.S"), options(att_syntax));
 
+// SAFETY: the image defines it with this signature (`arch::entry!` checks that).
 unsafe extern "Rust" {
     fn __pollux_main(info: &'static BootInfo) -> !;
 }
@@ -38,6 +39,9 @@ fn read_boot_memory(addr: u64, out: &mut [u8]) {
 }
 
 /// Called by boot.S on the boot stack with the physical address of the start info.
+///
+/// # Safety
+/// Once, by the boot CPU, with interrupts masked and the boot tables active.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn boot_entry(start_info: u64) -> ! {
     // SAFETY: this is the boot CPU, alone, with interrupts masked, on the boot tables; each step finds done what

@@ -75,6 +75,8 @@ pub fn detect() {
     FOUND.store(found.bits(), Ordering::Relaxed);
 }
 
+// SAFETY: the assembly defines the functions, of which only the addresses are used, and the linker script the two ends of the
+// table of SMAP sites.
 unsafe extern "C" {
     fn enter_user_INSTRUCTION();
     fn enter_user_MSR();

@@ -38,6 +38,7 @@ static ROOT: AtomicU64 = AtomicU64::new(0);
 /// How many entries of the top-level table the physical map takes.
 static PHYSMAP_SLOTS: AtomicU64 = AtomicU64::new(1);
 
+// SAFETY: the linker script defines them; only their addresses are used.
 unsafe extern "C" {
     static __image_start: u8;
     static __text_end: u8;

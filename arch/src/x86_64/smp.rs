@@ -21,6 +21,7 @@ static MAIN: AtomicUsize = AtomicUsize::new(0);
 /// How many CPUs run.
 static ONLINE: AtomicUsize = AtomicUsize::new(1);
 
+// SAFETY: boot.S defines them around the trampoline, whose bytes are copied.
 unsafe extern "C" {
     static ap_trampoline: u8;
     static ap_trampoline_end: u8;
@@ -81,6 +82,9 @@ fn start(cpu: usize, apic_id: u32) -> bool {
 }
 
 /// Called by boot.S on the CPU's own stack.
+///
+/// # Safety
+/// Once on each CPU, with interrupts masked and the kernel's tables active.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn ap_entry(cpu: usize) -> ! {
     // SAFETY: this is CPU `cpu`, with interrupts masked, on the kernel's tables; the boot CPU did the rest.

@@ -81,6 +81,7 @@ struct Fixup {
     resume: u64,
 }
 
+// SAFETY: the linker script defines both, around the table of `Fixup`s that the assembly fills; only their addresses are used.
 unsafe extern "C" {
     static __fixups_start: [Fixup; 0];
     static __fixups_end: [Fixup; 0];

@@ -3,6 +3,7 @@
 use crate::raw::general::*;
 use crate::sys::{self, Result, check};
 
+// SAFETY: the assembly defines it; only its address is used.
 unsafe extern "C" {
     fn rt_sigreturn();
 }

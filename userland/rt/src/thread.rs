@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use crate::raw::general::*;
 use crate::sys::{self, Result, check};
 
+// SAFETY: the assembly defines it with these arguments, in the registers of the C convention.
 unsafe extern "C" {
     fn rt_clone(
         flags: usize,

@@ -19,6 +19,7 @@ pub mod link;
 pub mod listener;
 pub mod options;
 pub mod packet;
+mod place;
 pub mod ports;
 mod reply;
 pub mod stack;

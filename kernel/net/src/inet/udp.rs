@@ -5,8 +5,8 @@
 
 use super::conn::Shared;
 use super::packet::Packet;
+use super::place::{bindable, destination, source, wildcard};
 use super::ports::{Claim, Lease};
-use super::tcp::{bindable, destination, source, wildcard};
 use super::tuple::{Headers, Point, Tuple};
 use crate::address::{Address, Family};
 use crate::net::Net;
