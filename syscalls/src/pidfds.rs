@@ -15,7 +15,7 @@ use vfs::Description;
 
 /// The family.
 pub const CALLS: Calls =
-    &[(raw::__NR_pidfd_open, fast(pidfd_open)), (raw::__NR_pidfd_send_signal, fast(pidfd_send_signal))];
+    &[(raw::__NR_pidfd_open, fast!(pidfd_open)), (raw::__NR_pidfd_send_signal, fast!(pidfd_send_signal))];
 
 /// pidfd_open(2). Descriptors of single threads (PIDFD_THREAD) are not offered.
 fn pidfd_open(current: &mut Current, args: &Args) -> Result<usize> {
