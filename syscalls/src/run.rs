@@ -39,8 +39,11 @@ pub fn be_born(current: Current, birth: Birth, params: SchedParams) -> Task {
 
 /// The one future of all threads: runs the program until the thread has to die. What a thread does on each of its
 /// turns is in this function and not in one that it awaits, for each future on the way down costs on each poll.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an argument of an async fn lies in its future twice; a block owns what it captures"
+)]
 fn life(mut current: Current, birth: Birth) -> impl Future<Output = ()> + Send {
-    // A block that owns what it captures: an argument of an async fn lies in its future twice.
     async move {
         note_thread(&current.thread);
         match birth {

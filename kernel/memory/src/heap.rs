@@ -111,7 +111,7 @@ fn frame_of(ptr: *const u8) -> u32 {
 fn class_of(layout: &Layout) -> Option<usize> {
     let class = match layout.align() {
         ..=16 => CLASS_OF.get(layout.size().div_ceil(16)),
-        ..=LINE => LINED_CLASS_OF.get(layout.size().div_ceil(LINE)),
+        17..=LINE => LINED_CLASS_OF.get(layout.size().div_ceil(LINE)),
         // A class that is a power of two is aligned to its own size.
         align => CLASS_OF.get(layout.size().max(align).next_power_of_two() / 16),
     };
