@@ -139,8 +139,21 @@ fn damaged_programs_are_refused_or_end_and_harm_nobody() -> Outcome {
             file[..20].copy_from_slice(&old[..20]);
         }
         let error = error_of(file)?;
-        let expected =
-            [ENOEXEC, ENOMEM, EINVAL, EPERM, EFAULT, ENOENT, ELIBBAD, EACCES, EIO, EEXIST, ENAMETOOLONG, E2BIG];
+        let expected = [
+            ENOEXEC,
+            ENOMEM,
+            EINVAL,
+            EPERM,
+            EFAULT,
+            ENOENT,
+            ELIBBAD,
+            EACCES,
+            EIO,
+            EEXIST,
+            ENAMETOOLONG,
+            E2BIG,
+            EOVERFLOW,
+        ];
         let good = error.is_none_or(|error| expected.contains(&error.0));
         if !good {
             rt::println!("  errno {}", error.map_or(0, |error| error.0));
