@@ -102,7 +102,7 @@ impl<'a> Machine<'a> {
             seeds: [b"", b""],
         };
         for reservation in fdt.memory_reservations() {
-            machine.reserved.push(PhysRange { start: PhysAddr(reservation.address()), len: reservation.size() });
+            machine.reserved.push(range(reservation.address(), reservation.size()));
         }
         for node in fdt.root().children() {
             machine.node(node);
@@ -182,12 +182,13 @@ impl<'a> Machine<'a> {
 
 /// The register ranges of a node.
 fn regs(node: FdtNode<'_>) -> impl Iterator<Item = PhysRange> {
-    node.reg()
-        .ok()
-        .flatten()
-        .into_iter()
-        .flatten()
-        .filter_map(|reg| Some(PhysRange { start: PhysAddr(reg.address().ok()?), len: reg.size().ok()? }))
+    node.reg().ok().flatten().into_iter().flatten().filter_map(|reg| Some(range(reg.address().ok()?, reg.size().ok()?)))
+}
+
+/// The `len` bytes from `start`, cut at the end of the address space: nothing that reads a range has to
+/// think of one that wraps.
+fn range(start: u64, len: u64) -> PhysRange {
+    PhysRange { start: PhysAddr(start), len: len.min(u64::MAX - start) }
 }
 
 /// The INTID of a node's interrupt number `index` in the three-cell form of the Arm GIC.

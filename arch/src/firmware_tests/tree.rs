@@ -129,6 +129,21 @@ fn the_older_interrupt_controller_is_read() {
     assert_eq!((gicd.start.0, gicc.start.0), (0x800_0000, 0x801_0000));
 }
 
+/// Memory that would run past the last address is memory up to it.
+#[test]
+fn a_range_past_the_last_address_is_cut() {
+    let mut blob = Blob::default();
+    blob.node("", |root| {
+        root.words("#address-cells", &[2]);
+        root.words("#size-cells", &[2]);
+        root.node("memory@0", |node| node.words("reg", &[u32::MAX, 0, 1, 0]));
+    });
+    let tree = blob.finish();
+    let machine = Machine::read(&tree).unwrap();
+    let [range] = machine.memory.as_slice() else { panic!("one range was given") };
+    assert_eq!((range.start.0, range.len), (0xffff_ffff_0000_0000, 0xffff_ffff));
+}
+
 /// Reads what may be no tree; what comes out is within its bounds.
 fn holds(bytes: &[u8]) {
     let Some(machine) = Machine::read(bytes) else { return };
