@@ -54,14 +54,45 @@ impl Targets {
         self.few.iter().flatten().chain(&self.many)
     }
 
-    fn any_ready(&self, current: &Current) -> Option<()> {
-        let caller = current.caller();
-        self.iter().any(|target| !ready(&target.file, &caller, target.interest).is_empty()).then_some(())
+    /// Waits until `pass`, which looks at all the descriptors of the call, counts some; 0 when the time is up. It looks after
+    /// each notification, so that the call sleeps on even if a target is ready for what the call does not count.
+    /// `pass` is told whether it is the last, and is repeated after a fault.
+    pub async fn wait(
+        &self,
+        current: &Current,
+        deadline: Option<u64>,
+        mut pass: impl FnMut(bool) -> Result<usize>,
+    ) -> Result<usize> {
+        let mut last = false;
+        loop {
+            let passed = if last {
+                pass(true)
+            } else {
+                let check = || match pass(false) {
+                    Ok(0) => None,
+                    other => Some(other),
+                };
+                match self.notified(current, deadline, check).await? {
+                    Some(passed) => passed,
+                    None => {
+                        last = true;
+                        continue;
+                    }
+                }
+            };
+            match passed {
+                Err(Error::Fault(page)) => fault::resolve(current, page).await?,
+                other => return other,
+            }
+        }
     }
 
-    /// Waits until one of them is ready; false when the time is up.
-    pub async fn wait(&self, current: &Current, deadline: Option<u64>) -> Result<bool> {
-        let check = || self.any_ready(current);
+    async fn notified<T>(
+        &self,
+        current: &Current,
+        deadline: Option<u64>,
+        check: impl FnMut() -> Option<T>,
+    ) -> Result<Option<T>> {
         let done = if self.many.is_empty() {
             let none = Watch { queue: None, interest: Events::empty() };
             let watch =
@@ -74,10 +105,7 @@ impl Targets {
             watches.extend(self.iter().map(|target| Watch::new(&target.file, target.interest)));
             bounded(current, deadline, wait_any(&watches, check)).await?
         };
-        match done {
-            Some(result) => result.map(|()| true),
-            None => Ok(false),
-        }
+        done.transpose()
     }
 }
 
@@ -188,18 +216,7 @@ impl Polling {
                 other => break other?,
             }
         };
-        let mut more = true;
-        loop {
-            match self.pass(current) {
-                Ok(0) if more => {}
-                Err(Error::Fault(page)) => {
-                    fault::resolve(current, page).await?;
-                    continue;
-                }
-                other => return other,
-            }
-            more = targets.wait(current, deadline).await?;
-        }
+        targets.wait(current, deadline, |_| self.pass(current)).await
     }
 }
 

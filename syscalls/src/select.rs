@@ -187,18 +187,7 @@ impl Selecting {
                 other => break other?,
             }
         };
-        let mut more = true;
-        loop {
-            match self.pass(current, !more) {
-                Ok(0) if more => {}
-                Err(Error::Fault(page)) => {
-                    fault::resolve(current, page).await?;
-                    continue;
-                }
-                other => return other,
-            }
-            more = targets.wait(current, deadline).await?;
-        }
+        targets.wait(current, deadline, |last| self.pass(current, last)).await
     }
 }
 

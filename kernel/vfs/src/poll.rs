@@ -43,12 +43,9 @@ pub fn ready(description: &Description, caller: &Caller, interest: Events) -> Ev
     description.poll(caller) & (interest | Events::ALWAYS)
 }
 
-/// Waits until `check`, which is called first and after every notification of a watched file, returns something. Up to
-/// two files are watched without an allocation. ENOMEM.
+/// Waits until `check` returns something. It is called once the watched files would tell, and after each of their
+/// notifications. Up to two files are watched without an allocation. ENOMEM.
 pub async fn wait_any<T>(watches: &[Watch<'_>], mut check: impl FnMut() -> Option<T>) -> Result<T> {
-    if let Some(value) = check() {
-        return Ok(value);
-    }
     match watches {
         [] | [_] | [_, _] => {
             let mut first = pin!(watches.first().and_then(Watch::wait));
