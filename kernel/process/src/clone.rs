@@ -139,9 +139,8 @@ pub async fn clone(
     refuse_if_disturbed(&parent.thread)?;
     let charge = users::charge(&parent.cred, parent.thread.limit(Resource::Nproc))?;
     memory::admit(8 * 1024).map_err(|_| Errno::ENOMEM)?;
-    let mut parts = build(parent, &request).await?;
+    let mut parts = build(parent, &request, charge).await?;
     let thread = parts.current.thread.clone();
-    thread.charge.lock().replace(charge);
     let id = thread.id();
     let vfork = request.flags.contains(Flags::VFORK).then(|| Arc::new(Completion::new()));
     parts.current.vfork = vfork.clone();
@@ -159,15 +158,18 @@ pub async fn clone(
     if let Some(pidfd) = pidfd {
         parent.files.fill(pidfd, PidFd::describe(&thread.process));
     }
-    let task = spawn(parts.current, parts.nice);
-    thread.view.lock().task = Some(task);
-    // On another CPU the child may have gone to wait by now, and whoever woke it found no task: it looks again. If it has
-    // not run yet, it is queued already and this does nothing.
-    thread.interrupt(Conditions::empty());
+    spawn_and_show(&thread, || spawn(parts.current, parts.nice));
     if let Some(done) = vfork {
         parent.thread.killable(done.wait()).await?;
     }
     Ok(id)
+}
+
+/// Spawns the thread's future, which may run elsewhere at once. Others that look for its task meanwhile, to wake it or to
+/// change how it is scheduled, wait until it is there.
+fn spawn_and_show(thread: &Thread, spawn: impl FnOnce() -> Task) {
+    let mut view = thread.view.lock();
+    view.task = Some(spawn());
 }
 
 /// A signal that waits already is taken first: the call is then restarted, and the program never sees EINTR.
@@ -192,7 +194,7 @@ async fn store(current: &Current, addr: VirtAddr, value: u32) -> Result<()> {
     }
 }
 
-async fn build(parent: &mut Current, request: &Request) -> Result<Parts> {
+async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -> Result<Parts> {
     let flags = request.flags;
     let space = if flags.contains(Flags::VM) { parent.space.clone() } else { parent.space.fork().await? };
     let files = if flags.contains(Flags::FILES) { parent.files.clone() } else { Arc::new(parent.files.fork()?) };
@@ -224,6 +226,7 @@ async fn build(parent: &mut Current, request: &Request) -> Result<Parts> {
         task: None,
         pid: pid.clone(),
         parent_death_signal: None,
+        charge: Some(charge),
     };
     let thread = Thread::new(owner, parent.thread.mask(), view);
     pid.set_thread(&thread);
@@ -377,9 +380,9 @@ pub fn first(fs: Arc<FsContext>) -> Result<Current> {
         task: None,
         pid: pid.clone(),
         parent_death_signal: None,
+        charge: Some(users::charge(&cred, u64::MAX)?),
     };
     let thread = Thread::new(process.clone(), crate::SignalSet::EMPTY, view);
-    thread.charge.lock().replace(users::charge(&cred, u64::MAX)?);
     pid.set_thread(&thread);
     process.shared.lock().threads.insert(thread.id(), thread.clone());
     let mut tree = tree::lock();

@@ -132,13 +132,15 @@ impl Current {
 
     /// Replaces the identity, for the thread itself and for those who look.
     pub fn set_cred(&mut self, cred: Arc<Credentials>) {
+        self.thread.process.set_uid(cred.uid);
+        let mut view = self.thread.view.lock();
         if cred.uid != self.cred.uid
-            && let Some(charge) = &mut *self.thread.charge.lock()
+            && let Some(charge) = &mut view.charge
         {
             charge.move_to(cred.uid);
         }
-        self.thread.process.set_uid(cred.uid);
-        self.thread.view.lock().cred = cred.clone();
+        view.cred = cred.clone();
+        drop(view);
         self.cred = cred;
     }
 

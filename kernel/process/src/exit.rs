@@ -72,7 +72,7 @@ pub fn finish(current: Current, status: i32) {
     }
     let mut tree = tree::lock();
     let last = leave_process(&tree, &thread, status);
-    thread.charge.lock().take();
+    drop(thread.view.lock().charge.take());
     if let Some(status) = last {
         let leads = tree::session_of(&tree, &process) == process.id();
         let hook = *HOOK.lock();

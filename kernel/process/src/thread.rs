@@ -62,6 +62,8 @@ pub struct View {
     pub pid: Arc<Pid>,
     /// The signal it gets when its parent thread exits (PR_SET_PDEATHSIG).
     pub parent_death_signal: Option<Signal>,
+    /// Its place in the count of its user's threads, until it exits.
+    pub(crate) charge: Option<Charge>,
 }
 
 /// A thread. Lives until its last observer is gone; its future holds one reference.
@@ -81,8 +83,6 @@ pub struct Thread {
     pub view: SpinLock<View>,
     /// What it has used.
     pub times: ThreadTimes,
-    /// Its place in the count of its user's threads.
-    pub(crate) charge: SpinLock<Option<Charge>>,
     /// The ticket of the last futex wait that was woken.
     pub(crate) futex_wake: AtomicU64,
     /// Where its futex wait was moved to.
@@ -103,7 +103,6 @@ impl Thread {
             signals: SpinLock::new(rank::THREAD_SIGNALS, Pending::new()),
             view: SpinLock::new(rank::THREAD, view),
             times: ThreadTimes::new(),
-            charge: SpinLock::new(rank::THREAD, None),
             futex_wake: AtomicU64::new(0),
             futex_moved: SpinLock::new(rank::FUTEX_MOVED, None),
         })

@@ -110,10 +110,6 @@ fn wait_on(word: usize) -> Act {
     Act::Call(raw::__NR_futex, [WORDS + 4 * word, raw::FUTEX_WAIT_PRIVATE as usize, 0, 0])
 }
 
-fn wake(word: usize) -> Act {
-    Act::Call(raw::__NR_futex, [WORDS + 4 * word, raw::FUTEX_WAKE_PRIVATE as usize, 1, 0])
-}
-
 fn exit() -> Act {
     Act::Call(raw::__NR_exit, [0; 4])
 }
@@ -153,23 +149,22 @@ fn is_over(first: &Current, id: u32) -> Option<i32> {
     now(wait(&first.thread, Which::Process(id), options)).expect("a child").map(|event| event.status)
 }
 
+/// Once it is spawned a child may run, wait, and be looked for by others at any moment. They would wake a child, or set its
+/// priority, in vain if they found it without a task.
 #[test]
-fn a_child_that_is_woken_before_its_task_is_known_looks_again() {
+fn whoever_looks_for_the_task_of_a_new_child_waits_until_it_is_there() {
     on_machine(|first| {
-        // On CPU 1 the child goes to sleep, and on CPU 2 another wakes it, before the parent goes on.
-        child(first, clone::Flags::empty(), vec![wake(0), exit()], |current, params| {
-            syscalls::run::spawn(current, SchedParams { cpu: Some(2), affinity: 1 << 2, ..params })
-        });
-        let sleeper = child(first, clone::Flags::empty(), vec![wait_on(0), exit()], |current, params| {
-            let task = syscalls::run::spawn(current, SchedParams { cpu: Some(1), affinity: 1 << 1, ..params });
-            drain(1);
-            drain(2);
+        let id = child(first, clone::Flags::empty(), vec![exit()], |current, params| {
+            let thread = current.thread.clone();
+            let closed = || thread.view.try_lock().is_none();
+            let before = closed();
+            let task = syscalls::run::spawn(current, params);
+            assert!(before && closed(), "others can look while there is no task");
             task
         });
-        drain(1);
-        let status = is_over(first, sleeper);
-        println!("the child that was woken in the window: {status:?}");
-        assert_eq!(status, Some(0));
+        assert!(thread(id).view.lock().task.is_some());
+        drain(0);
+        assert_eq!(is_over(first, id), Some(0));
     });
 }
 
