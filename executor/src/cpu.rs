@@ -2,8 +2,8 @@
 //!
 //! What is here is called by the kernel's main loop on each CPU and by wakers on any CPU.
 //! `queue` is behind a short spin lock that its own CPU takes uncontended; thieves only try it.
-//! `gauge` is the part of it for those who only look, and changes under its lock. `level` and `inbox` are the meeting points with wakers (see `idle` and `inbox`).
-//! The rest is written by its own CPU alone.
+//! `gauge` is the part of it for those who only look, and changes under its lock. `level` and `inbox` are the
+//! meeting points with wakers (see `idle` and `inbox`). The rest is written by its own CPU alone.
 
 use crate::MAX_CPUS;
 use crate::current::Current;

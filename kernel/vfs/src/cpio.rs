@@ -323,5 +323,4 @@ fn gzip_header(input: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
-#[path = "cpio_tests.rs"]
 mod tests;

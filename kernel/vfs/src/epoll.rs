@@ -441,5 +441,4 @@ impl File for Epoll {
 }
 
 #[cfg(test)]
-#[path = "epoll_tests.rs"]
 mod tests;

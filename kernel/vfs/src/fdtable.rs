@@ -411,5 +411,4 @@ fn limit_of(limit: u64) -> usize {
 }
 
 #[cfg(test)]
-#[path = "fdtable_tests.rs"]
 mod tests;

@@ -41,7 +41,7 @@ pub mod ranks;
 pub mod ring;
 pub mod signalled;
 #[cfg(test)]
-mod testing;
+mod tests;
 pub mod timerfd;
 pub mod tmpfs;
 

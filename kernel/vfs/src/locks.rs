@@ -396,5 +396,4 @@ impl Drop for RecordWait {
 }
 
 #[cfg(test)]
-#[path = "locks_tests.rs"]
 mod tests;

@@ -264,5 +264,4 @@ impl<'w, 'p> Walker<'w, 'p> {
 }
 
 #[cfg(test)]
-#[path = "path_tests.rs"]
 mod tests;

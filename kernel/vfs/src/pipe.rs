@@ -463,5 +463,4 @@ impl File for PipeEnd {
 }
 
 #[cfg(test)]
-#[path = "pipe_tests.rs"]
 mod tests;

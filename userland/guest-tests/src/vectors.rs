@@ -32,6 +32,7 @@ struct Vectors {
     unused: u64,
 }
 
+// SAFETY: the assembly below defines them with these arguments, in the registers of the C convention.
 unsafe extern "C" {
     /// Loads the registers from `from`, makes the system call, and stores them to `to`. Gives the call's result.
     fn vectors_over_call(number: usize, first: usize, second: usize, from: *const Vectors, to: *mut Vectors) -> isize;

@@ -131,5 +131,4 @@ fn check_segment(segment: &ProgramHeader) -> Option<()> {
 }
 
 #[cfg(test)]
-#[path = "elf_tests.rs"]
 mod tests;

@@ -5,7 +5,7 @@ use crate::description::Whence;
 use crate::file::Extent;
 use crate::flags::OpenFlags;
 use crate::inode::NewKind;
-use crate::testing::{World, get, put};
+use crate::tests::{World, get, put};
 use crate::{Caller, attributes};
 use base::{Credentials, Error};
 use memory::io::Dst;

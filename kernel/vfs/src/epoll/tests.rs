@@ -4,7 +4,7 @@ use super::*;
 use crate::eventfd::EventFd;
 use crate::flags::OpenFlags;
 use crate::pipe::Pipe;
-use crate::testing::{World, get, machine, put};
+use crate::tests::{World, get, machine, put};
 use base::Credentials;
 
 const IN: u32 = 1;

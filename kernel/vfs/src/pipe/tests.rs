@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::description::Description;
-use crate::testing::{World, get, machine, put};
+use crate::tests::{World, get, machine, put};
 use alloc::sync::Arc;
 use base::Credentials;
 

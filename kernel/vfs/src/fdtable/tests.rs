@@ -3,7 +3,7 @@
 use super::*;
 use crate::eventfd::EventFd;
 use crate::flags::OpenFlags;
-use crate::testing::machine;
+use crate::tests::machine;
 
 fn file() -> Arc<Description> {
     Description::new(EventFd::new(0, false), None, OpenFlags::RDWR)

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::inode::FileType;
-use crate::testing::World;
+use crate::tests::World;
 use alloc::format;
 use proptest::prelude::*;
 

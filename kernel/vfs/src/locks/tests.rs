@@ -3,7 +3,7 @@
 use super::*;
 use crate::fdtable::FdTable;
 use crate::flags::OpenFlags;
-use crate::testing::World;
+use crate::tests::World;
 
 fn world() -> (World, Arc<Description>, Arc<Description>) {
     let w = World::new();

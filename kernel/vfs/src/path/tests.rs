@@ -4,7 +4,7 @@ use crate::flags::OpenFlags;
 use crate::inode::{NewKind, RenameMode};
 use crate::mount::{Mount, MountFlags};
 use crate::path::Follow;
-use crate::testing::World;
+use crate::tests::World;
 use crate::tmpfs::{Options, Tmpfs};
 use crate::{attributes, names};
 use base::{Errno, Error, Result};
