@@ -101,11 +101,16 @@ impl Queued<'_> {
                 return;
             }
             // Not there and not woken: it was moved. Requeueing holds both locks, so it is somewhere.
-            match self.thread.futex_moved.lock().take() {
+            match self.moved() {
                 Some(moved) => key = moved,
                 None => return,
             }
         }
+    }
+
+    /// Where a requeue has moved the thread's wait to last, this one or one before.
+    fn moved(&self) -> Option<Key> {
+        *self.thread.futex_moved.lock()
     }
 }
 
@@ -116,7 +121,11 @@ impl Drop for Queued<'_> {
         }
         self.remove();
         if self.is_woken() {
+            // Where the wake came from is one of these; a waiter that wakes for nothing looks at its word again.
             wake_key(self.key, 1, ANY);
+            if let Some(moved) = self.moved() {
+                wake_key(moved, 1, ANY);
+            }
         }
     }
 }
@@ -444,3 +453,6 @@ fn compares(old: u32, operation: u32) -> Result<bool> {
         _ => return Err(Errno::ENOSYS.into()),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,3 +39,6 @@ pub use pid::Pid;
 pub use process::Process;
 pub use signal::{Siginfo, Signal, SignalSet};
 pub use thread::{Conditions, Thread};
+
+#[cfg(test)]
+executor::hosted_platform!();
