@@ -13,6 +13,7 @@ use process::signal::{Siginfo, Signal, SignalSet, send};
 use process::{Current, Thread, futex, pid};
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::task::{Poll, Waker};
@@ -114,13 +115,13 @@ fn exit() -> Act {
     Act::Call(raw::__NR_exit, [0; 4])
 }
 
-/// A child of `parent` that runs `script`, and shares its memory.
+/// A child of `parent` that runs `script`.
 fn child(parent: &mut Current, flags: clone::Flags, script: Vec<Act>, spawn: fn(Current, SchedParams) -> Task) -> u32 {
     parent.cx = Context::new(0, 0);
     parent.cx.program = Some(Arc::new(Script(script)));
     let null = VirtAddr(0);
     let request = Request {
-        flags: flags | clone::Flags::VM,
+        flags,
         exit_signal: if flags.contains(clone::Flags::THREAD) { 0 } else { Signal::SIGCHLD.number() },
         stack: 0,
         tls: 0,
@@ -154,7 +155,7 @@ fn is_over(first: &Current, id: u32) -> Option<i32> {
 #[test]
 fn whoever_looks_for_the_task_of_a_new_child_waits_until_it_is_there() {
     on_machine(|first| {
-        let id = child(first, clone::Flags::empty(), vec![exit()], |current, params| {
+        let id = child(first, clone::Flags::VM, vec![exit()], |current, params| {
             let thread = current.thread.clone();
             let closed = || thread.view.try_lock().is_none();
             let before = closed();
@@ -168,12 +169,32 @@ fn whoever_looks_for_the_task_of_a_new_child_waits_until_it_is_there() {
     });
 }
 
+/// Long kernel work yields: 2,048 pages do not go in one poll.
+#[test]
+fn others_run_while_a_large_process_exits() {
+    static POLLS: AtomicUsize = AtomicUsize::new(0);
+    static BEFORE: AtomicUsize = AtomicUsize::new(0);
+    on_machine(|first| {
+        let (size, protection) = (2048 * 4096, raw::PROT_READ | raw::PROT_WRITE);
+        let flags = raw::MAP_PRIVATE | raw::MAP_ANONYMOUS | raw::MAP_POPULATE;
+        let map = Act::Call(raw::__NR_mmap, [0, size, protection as usize, flags as usize]);
+        let mark = Act::Meanwhile(|| BEFORE.store(POLLS.load(Ordering::Relaxed), Ordering::Relaxed));
+        let id = child(first, clone::Flags::empty(), vec![map, mark, exit()], syscalls::run::spawn);
+        while executor::run_next() == Step::Ran {
+            POLLS.fetch_add(1, Ordering::Relaxed);
+        }
+        let polls = POLLS.load(Ordering::Relaxed) - BEFORE.load(Ordering::Relaxed);
+        println!("the exit took {polls} polls");
+        assert!(polls > 2);
+        assert_eq!(is_over(first, id), Some(0));
+    });
+}
+
 #[test]
 fn a_requeue_without_memory_still_wakes_whom_it_took_out() {
     on_machine(|first| {
-        let children: Vec<u32> = (0..6)
-            .map(|_| child(first, clone::Flags::empty(), vec![wait_on(1), exit()], syscalls::run::spawn))
-            .collect();
+        let children: Vec<u32> =
+            (0..6).map(|_| child(first, clone::Flags::VM, vec![wait_on(1), exit()], syscalls::run::spawn)).collect();
         (0..CPUS).for_each(drain);
         // One block holds four; for a fifth there is no memory.
         let [from, to] = [WORDS + 4, WORDS + 8].map(VirtAddr);
@@ -205,14 +226,14 @@ fn a_leaving_thread_hands_on_every_signal_it_was_picked_for() {
             }),
             exit(),
         ];
-        let leader = child(first, clone::Flags::empty(), leaves, syscalls::run::spawn);
+        let leader = child(first, clone::Flags::VM, leaves, syscalls::run::spawn);
         *LEADER.lock().expect("no panic") = leader;
         (0..CPUS).for_each(drain);
         // The other thread takes only the later of the two, which kills the process.
         let mut inside = Current { thread: thread(leader), ..fork_view(first) };
         let mask = SignalSet::EMPTY.with(Signal::SIGUSR1);
         process::signal::deliver::set_mask(&inside.thread, mask);
-        let flags = clone::Flags::THREAD | clone::Flags::SIGHAND;
+        let flags = clone::Flags::VM | clone::Flags::THREAD | clone::Flags::SIGHAND;
         child(&mut inside, flags, vec![wait_on(4), exit()], syscalls::run::spawn);
         process::signal::deliver::set_mask(&inside.thread, SignalSet::EMPTY);
         drop(inside);

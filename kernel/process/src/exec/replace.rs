@@ -35,6 +35,7 @@ pub(super) async fn replace(
     current.actions.reset_handlers();
     current.thread.process.timers.clear();
     let old = current.set_space(image.space);
+    exit::empty(&old, 1).await;
     drop(old);
     if let Some(vfork) = current.vfork.take() {
         vfork.complete();
