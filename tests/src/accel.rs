@@ -56,9 +56,7 @@ fn kernel_boots(arch: Arch, name: &'static str, kernel: &Kernel, root: &[u8]) ->
     };
     let initrd = out().join(format!("probe-{}.cpio", std::process::id()));
     fs::write(&initrd, run::initramfs(root.to_vec(), &["true".to_string()])?)?;
-    let nowhere = || Box::new(std::io::sink());
-    let streams = Streams { stdout: nowhere(), stderr: nowhere(), log: nowhere(), stdin: None, report: false };
-    let status = run::run(&config, kernel, &initrd, BOOT_LIMIT, streams);
+    let status = run::run(&config, kernel, &initrd, BOOT_LIMIT, Streams::nowhere());
     let _ = fs::remove_file(&initrd);
     Ok(status? == 0)
 }

@@ -3,29 +3,41 @@
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::stdio;
 use rustix::termios::{self, OptionalActions, Termios};
 
 use crate::image::{self, Kernel};
 use crate::qemu::Config;
 use crate::run::{self, LIMIT, NO_STATUS, PANIC};
+use crate::stub::Stub;
 use crate::symbols;
 
-/// Puts the terminal back as it was, whichever way the run ends.
-struct Terminal(Option<Termios>);
+/// Puts the terminal back as it was, whichever way the run ends. QEMU makes it raw and not blocking, and has no time to
+/// undo that where it is killed.
+struct Terminal {
+    settings: Option<Termios>,
+    flags: [rustix::io::Result<OFlags>; 2],
+}
 
 impl Terminal {
     fn keep() -> Terminal {
-        Terminal(termios::tcgetattr(rustix::stdio::stdin()).ok())
+        let flags = [stdio::stdin(), stdio::stdout()].map(fcntl_getfl);
+        Terminal { settings: termios::tcgetattr(stdio::stdin()).ok(), flags }
     }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        if let Some(saved) = &self.0 {
-            let _ = termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, saved);
+        if let Some(saved) = &self.settings {
+            let _ = termios::tcsetattr(stdio::stdin(), OptionalActions::Now, saved);
+        }
+        for (file, flags) in [stdio::stdin(), stdio::stdout()].into_iter().zip(self.flags) {
+            let _ = flags.and_then(|flags| fcntl_setfl(file, flags));
         }
     }
 }
@@ -42,18 +54,26 @@ pub fn run(config: &Config, kernel: &Kernel, initrd: &Path, limit: Option<Durati
         command.stdin(Stdio::inherit());
     }
     let terminal = Terminal::keep();
+    let (end, ended) = mpsc::channel();
+    let (mut stub, theirs) = Stub::add(config.arch, &mut command, move || {
+        let _ = end.send(());
+    })?;
     let mut child = command.spawn().with_context(|| format!("cannot start {}", config.arch.qemu()))?;
+    drop(theirs);
     let started = Instant::now();
+    let mut places = Vec::new();
     let expired = loop {
         if child.try_wait()?.is_some() {
             break false;
         }
-        if limit.is_some_and(|limit| started.elapsed() > limit) {
+        let expired = limit.is_some_and(|limit| started.elapsed() > limit);
+        // QEMU goes by itself where a person ends it; the machine's own end only stops it.
+        if expired || ended.recv_timeout(Duration::from_millis(20)).is_ok() {
+            places = stub.backtraces().unwrap_or_default();
             let _ = child.kill();
             let _ = child.wait();
-            break true;
+            break expired;
         }
-        std::thread::sleep(Duration::from_millis(20));
     };
     drop(terminal);
     let text = String::from_utf8_lossy(&std::fs::read(&log).unwrap_or_default()).replace('\r', "");
@@ -69,7 +89,7 @@ pub fn run(config: &Config, kernel: &Kernel, initrd: &Path, limit: Option<Durati
     };
     if matches!(code, PANIC | LIMIT | NO_STATUS) {
         println!();
-        run::report(code, &text, kernel, limit.unwrap_or_default());
+        eprint!("{}", run::report(code, &text, kernel, limit.unwrap_or_default(), &places));
     }
     Ok(code)
 }

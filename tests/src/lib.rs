@@ -22,6 +22,7 @@ pub mod recipe;
 pub mod run;
 pub mod server;
 pub mod shell_test;
+pub mod stub;
 pub mod symbols;
 pub mod terminal;
 pub mod toolchain;

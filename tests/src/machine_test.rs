@@ -14,6 +14,8 @@ use flate2::write::GzEncoder;
 use crate::arch::{Arch, out};
 use crate::image::Kernel;
 use crate::run::{self, LIMIT, NO_STATUS, PANIC};
+use crate::stub::Stub;
+use crate::symbols::Symbols;
 use crate::terminal::Session;
 
 /// What the tests need.
@@ -40,15 +42,21 @@ const TESTS: &[Test] = &[
     ("panic_0_stops_and_is_seen_all_the_same", panic_stops),
     ("a_reset_has_a_status", reset),
     ("power_off_by_sysrq_ends_the_machine", sysrq_power_off),
-    ("a_hang_reaches_its_limit", hang),
+    ("a_hang_reaches_its_limit_and_shows_where_the_cpus_are", hang),
+    ("a_kernel_stack_that_overflows_is_a_panic_with_its_callers", overflow),
+    ("a_stack_pointer_to_nowhere_is_a_panic_with_its_callers", wild_stack),
+    ("a_triple_fault_has_a_status_the_log_and_where_it_happened", triple_fault),
     ("sixty_four_cpus_are_used", many_cpus),
     ("an_idle_guest_uses_under_two_percent_of_a_cpu", idle),
 ];
 
-/// Runs all tests; gives how many passed and failed.
-pub fn run(bench: &Bench) -> (u32, u32) {
+/// Runs the tests whose names contain one of `names`, or all; gives how many passed and failed.
+pub fn run(bench: &Bench, names: &[&str]) -> (u32, u32) {
     let mut count = (0, 0);
     for (name, test) in TESTS {
+        if !names.is_empty() && !names.iter().any(|part| name.contains(part)) {
+            continue;
+        }
         match test(bench) {
             Ok(()) => {
                 println!("test machine: {name} ... ok");
@@ -137,9 +145,7 @@ fn boot(bench: &Bench, append: &str, archive: &[u8]) -> Result<(i32, String)> {
     config.append = append.to_string();
     let initrd = out().join(format!("machine-{}-{}.cpio", bench.arch.name(), std::process::id()));
     std::fs::write(&initrd, archive)?;
-    let nowhere = || Box::new(std::io::sink());
-    let streams = run::Streams { stdout: nowhere(), stderr: nowhere(), log: nowhere(), stdin: None, report: false };
-    let status = run::run(&config, bench.kernel, &initrd, Duration::from_secs(120), streams);
+    let status = run::run(&config, bench.kernel, &initrd, Duration::from_secs(120), run::Streams::nowhere());
     let _ = std::fs::remove_file(&initrd);
     let log = std::fs::read_to_string(crate::image::log_path(bench.arch))?;
     Ok((status?, log))
@@ -223,9 +229,84 @@ fn sysrq_power_off(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
+/// What an idle CPU's callers are, where there are symbols.
+const IDLE: &[&str] = &["(kernel/src/cpu.rs:", "(kernel/src/boot.rs:"];
+
 fn hang(bench: &Bench) -> Result<()> {
-    let run = just(bench, &[("POLLUX_LIMIT", "4")], &["sleep", "1000"])?.ended_with(LIMIT)?;
-    run.told("no end within the limit of 4 s")?;
+    let run = just(bench, &[("POLLUX_LIMIT", "4"), ("POLLUX_SMP", "2")], &["sleep", "1000"])?.ended_with(LIMIT)?;
+    let mut run = run.told("no end within the limit of 4 s")?.told("the log's last lines")?.told("\nCPU 1\n")?;
+    for words in IDLE.iter().filter(|_| bench.kernel.elf.is_some()) {
+        run = run.told(words)?;
+    }
+    Ok(())
+}
+
+/// A command on four CPUs that prints a line and sleeps a second at a time; then the machine is stopped and `provoke`d. Gives the status and
+/// what is said of the run.
+fn provoked(bench: &Bench, provoke: impl Fn(&mut Stub) -> Result<()>) -> Result<(i32, String)> {
+    let mut config = crate::qemu::Config::from_environment(bench.arch)?;
+    config.cpus = 4;
+    let initrd = out().join(format!("machine-{}-{}.cpio", bench.arch.name(), std::process::id()));
+    std::fs::write(&initrd, archive(bench, &["sh", "-c", "echo ready; while sleep 1; do :; done"])?)?;
+    let mut outside = |stub: &mut Stub| {
+        // All CPUs are idle by then, or soon enough.
+        std::thread::sleep(Duration::from_millis(500));
+        stub.stop()?;
+        provoke(stub)?;
+        stub.go_on()
+    };
+    let limit = Duration::from_secs(30);
+    let run = run::run_and_explain(&config, bench.kernel, &initrd, limit, run::Streams::nowhere(), Some(&mut outside));
+    let _ = std::fs::remove_file(&initrd);
+    run
+}
+
+/// Leaves every idle CPU with another stack pointer, which it finds out at its next interrupt.
+fn stack_pointer(bench: &Bench, change: fn(u64) -> u64) -> Result<()> {
+    if bench.kernel.elf.is_none() {
+        return Ok(());
+    }
+    let (code, report) =
+        provoked(bench, |stub| stub.cpus()?.iter().try_for_each(|cpu| stub.set_stack_pointer(cpu, change)))?;
+    ensure!(code == PANIC, "status {code}: {report}");
+    let what = match bench.arch {
+        Arch::X86_64 => "exception 8 in kernel mode",
+        Arch::Aarch64 => "kernel stack overflow on CPU",
+    };
+    for words in [what, "(kernel/src/boot.rs:"] {
+        ensure!(report.contains(words), "{words:?} is not in\n{report}");
+    }
+    Ok(())
+}
+
+/// The low end of the stack: the next value that is saved is one too many.
+fn overflow(bench: &Bench) -> Result<()> {
+    stack_pointer(
+        bench,
+        match bench.arch {
+            Arch::X86_64 => |sp| (sp & !0x3_ffff) + 0x1000,
+            // Saved registers are read again first.
+            Arch::Aarch64 => |sp| (sp & !0xffff) - 16,
+        },
+    )
+}
+
+/// No stack at all, and no multiple of anything.
+fn wild_stack(bench: &Bench) -> Result<()> {
+    stack_pointer(bench, |_| 0x7ffd_eadb_eef5)
+}
+
+/// Takes the interrupt descriptor table away.
+fn triple_fault(bench: &Bench) -> Result<()> {
+    let (Some(elf), Arch::X86_64) = (&bench.kernel.elf, bench.arch) else {
+        return Ok(());
+    };
+    let table = Symbols::load(elf)?.address("arch::imp::idt::IDT")?;
+    let (code, report) = provoked(bench, |stub| stub.clear(table, 0x400))?;
+    ensure!(code == NO_STATUS, "status {code}: {report}");
+    for words in ["(triple fault or reset)", "the log's last lines", "\nCPU 3\n"].iter().chain(IDLE) {
+        ensure!(report.contains(words), "{words:?} is not in\n{report}");
+    }
     Ok(())
 }
 

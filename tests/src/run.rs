@@ -15,7 +15,8 @@ use anyhow::{Context, Result, ensure};
 use crate::cpio::Archive;
 use crate::frame::{self, Decoder, Item, Kind};
 use crate::image::{self, Kernel};
-use crate::qemu::Config;
+use crate::qemu::{Config, Machine};
+use crate::stub::{self, Stub};
 use crate::symbols::{self, Symbols};
 
 /// The kernel panicked.
@@ -40,6 +41,12 @@ pub struct Streams {
 }
 
 impl Streams {
+    /// Nowhere, and nothing is said.
+    pub fn nowhere() -> Streams {
+        let sink = || Box::new(std::io::sink());
+        Streams { stdout: sink(), stderr: sink(), log: sink(), stdin: None, report: false }
+    }
+
     /// This process's own: the log goes to standard error, input is passed on if it is not a terminal.
     pub fn inherit() -> Streams {
         let stdin = std::io::stdin();
@@ -72,19 +79,51 @@ pub fn initramfs(root: Vec<u8>, command: &[String]) -> Result<Vec<u8>> {
 enum Event {
     Frame(Kind, Vec<u8>),
     Panic,
+    Stopped,
     Closed,
 }
 
+/// What is done to a machine from outside, once the command in it has printed something.
+pub type Provocation<'a> = &'a mut dyn FnMut(&mut Stub) -> Result<()>;
+
 /// Boots and runs the command that is in the initramfs; gives its status, or one of this module's.
 pub fn run(config: &Config, kernel: &Kernel, initrd: &Path, limit: Duration, streams: Streams) -> Result<i32> {
+    let tell = streams.report;
+    let (code, report) = run_and_explain(config, kernel, initrd, limit, streams, None)?;
+    if tell {
+        eprint!("{report}");
+    }
+    Ok(code)
+}
+
+/// The same; also gives what is to be said of a run that had no status of its own.
+pub fn run_and_explain(
+    config: &Config,
+    kernel: &Kernel,
+    initrd: &Path,
+    limit: Duration,
+    streams: Streams,
+    mut provoke: Option<Provocation>,
+) -> Result<(i32, String)> {
     let mut command = config.command(&kernel.image, initrd);
     command.args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let (events, received) = mpsc::channel();
+    let mut stub = None;
+    let mut theirs = None;
+    // A counted machine is the one that the budgets describe and no other.
+    if config.machine == Machine::Fast {
+        let stopped = events.clone();
+        let (ours, end) = Stub::add(config.arch, &mut command, move || {
+            let _ = stopped.send(Event::Stopped);
+        })?;
+        (stub, theirs) = (Some(ours), Some(end));
+    }
     let mut child = command.spawn().with_context(|| format!("cannot start {}", config.arch.qemu()))?;
+    drop(theirs);
     let input = child.stdin.take().context("no pipe to QEMU")?;
     let mut output = child.stdout.take().context("no pipe from QEMU")?;
 
-    let (events, received) = mpsc::channel();
     let Streams { mut stdout, mut stderr, mut log, stdin, report: tell } = streams;
     let reader = thread::spawn(move || read_console(&mut output, &events, &mut *log));
     let (credit, granted) = mpsc::channel();
@@ -94,6 +133,7 @@ pub fn run(config: &Config, kernel: &Kernel, initrd: &Path, limit: Duration, str
     let deadline = Instant::now() + limit;
     let mut status = None;
     let mut panicked = false;
+    let mut places = Vec::new();
     let outcome = loop {
         // After the end is known, the machine gets a moment to stop by itself.
         let until = if status.is_some() || panicked { deadline.min(Instant::now() + GRACE) } else { deadline };
@@ -102,6 +142,9 @@ pub fn run(config: &Config, kernel: &Kernel, initrd: &Path, limit: Duration, str
                 // A reader that went away (EPIPE) ends the run as it would end the command.
                 if stdout.write_all(&payload).and_then(|()| stdout.flush()).is_err() {
                     break Some(141);
+                }
+                if let (Some(provoke), Some(stub)) = (provoke.take(), &mut stub) {
+                    provoke(stub)?;
                 }
             }
             Ok(Event::Frame(Kind::Err, payload)) => stderr.write_all(&payload)?,
@@ -112,6 +155,11 @@ pub fn run(config: &Config, kernel: &Kernel, initrd: &Path, limit: Duration, str
             Ok(Event::Frame(Kind::Status, payload)) => status = payload.first().map(|&byte| i32::from(byte)),
             Ok(Event::Frame(Kind::Input, _)) => {}
             Ok(Event::Panic) => panicked = true,
+            // What it has printed may still be on its way here, so where it stopped is kept until that is known.
+            Ok(Event::Stopped) => {
+                places = stub.as_mut().map(Stub::backtraces).transpose().ok().flatten().unwrap_or_default();
+                end(&mut child);
+            }
             Ok(Event::Closed) | Err(RecvTimeoutError::Disconnected) => {
                 wait_for_end(&mut child);
                 break None;
@@ -123,7 +171,10 @@ pub fn run(config: &Config, kernel: &Kernel, initrd: &Path, limit: Duration, str
                 break None;
             }
             Err(RecvTimeoutError::Timeout) if panicked => break None,
-            Err(RecvTimeoutError::Timeout) => break Some(LIMIT),
+            Err(RecvTimeoutError::Timeout) => {
+                places = stub.as_mut().map(Stub::backtraces).transpose().ok().flatten().unwrap_or_default();
+                break Some(LIMIT);
+            }
         }
     };
     end(&mut child);
@@ -135,10 +186,9 @@ pub fn run(config: &Config, kernel: &Kernel, initrd: &Path, limit: Duration, str
         (None, Some(status)) => status,
         (None, None) => NO_STATUS,
     };
-    if tell && (panicked || status.is_none() && outcome != Some(141)) {
-        report(code, &log, kernel, limit);
-    }
-    Ok(code)
+    let normal = !panicked && (status.is_some() || outcome == Some(141));
+    let text = if normal { String::new() } else { report(code, &log, kernel, limit, &places) };
+    Ok((code, text))
 }
 
 const GRACE: Duration = Duration::from_secs(3);
@@ -156,24 +206,32 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Says how a run without a status ended, with the panic's addresses explained or the log's last lines.
-pub fn report(code: i32, log: &str, kernel: &Kernel, limit: Duration) {
-    match code {
-        PANIC => eprintln!("harness: the kernel panicked"),
-        LIMIT => eprintln!("harness: no end within the limit of {} s (hang, or limit= too low)", limit.as_secs()),
-        _ => eprintln!("harness: the machine stopped without the command's status (triple fault or reset)"),
-    }
+/// How a run without a status ended: the panic's addresses explained; or the log's last lines, and where the CPUs were
+/// unless the guest wanted to end.
+pub fn report(code: i32, log: &str, kernel: &Kernel, limit: Duration, places: &[Vec<u64>]) -> String {
+    let wanted = code == NO_STATUS && log.contains("reboot: ");
+    let mut text = match code {
+        PANIC => "harness: the kernel panicked\n".to_string(),
+        LIMIT => format!("harness: no end within the limit of {} s (hang, or limit= too low)\n", limit.as_secs()),
+        _ if wanted => "harness: the machine stopped without the command's status (power-off or reset)\n".to_string(),
+        _ => "harness: the machine stopped without the command's status (triple fault or reset)\n".to_string(),
+    };
     let symbols = kernel.elf.as_deref().and_then(|elf| Symbols::load(elf).ok());
     match symbols::explain(log, symbols.as_ref()) {
-        Some(text) => eprint!("{text}"),
+        Some(panic) => text += &panic,
         None => {
             let lines: Vec<&str> = log.lines().collect();
-            eprintln!("harness: the log's last lines:");
+            text += "harness: the log's last lines:\n";
             for line in &lines[lines.len().saturating_sub(20)..] {
-                eprintln!("    {line}");
+                text += &format!("    {line}\n");
+            }
+            if !places.is_empty() && !wanted {
+                text += "harness: where its CPUs were:\n";
+                text += &stub::explain(places, symbols.as_ref());
             }
         }
     }
+    text
 }
 
 /// Reads the console to its end and gives the log.

@@ -1,20 +1,30 @@
 //! Turns kernel addresses in a log into functions and lines.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use addr2line::Loader;
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
+use object::{Object, ObjectSymbol};
 
 /// The kernel's symbols.
 pub struct Symbols {
     loader: Loader,
+    elf: PathBuf,
 }
 
 impl Symbols {
     /// Reads the symbols of an ELF file.
     pub fn load(elf: &Path) -> Result<Symbols> {
         let loader = Loader::new(elf).map_err(|error| anyhow!("{}: {error}", elf.display()))?;
-        Ok(Symbols { loader })
+        Ok(Symbols { loader, elf: elf.to_path_buf() })
+    }
+
+    /// Where a variable or function lies.
+    pub fn address(&self, name: &str) -> Result<u64> {
+        let data = std::fs::read(&self.elf)?;
+        let file = object::File::parse(&*data)?;
+        let named = |symbol: &object::Symbol| symbol.name().is_ok_and(|found| demangle(found) == name);
+        file.symbols().find(named).map(|symbol| symbol.address()).with_context(|| format!("no symbol {name}"))
     }
 
     /// Every function that an address lies in, the innermost inlined one first, as `function (file:line)`.

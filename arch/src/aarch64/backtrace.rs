@@ -6,25 +6,30 @@ use core::arch::asm;
 /// Frames that are followed at most.
 const LIMIT: usize = 64;
 
-/// Calls `each` with the return addresses of the current call chain, innermost first. The image is
-/// built with frame pointers; the chain ends where one leaves the stack or does not ascend.
+/// Calls `each` with the return addresses of the current call chain, innermost first. The image is built with frame
+/// pointers. The chain ends where one leaves the stacks or does not ascend within its own; it goes on once on another
+/// stack, which is where an exception came from that has a stack of its own.
 #[inline(never)]
 pub fn walk(mut each: impl FnMut(usize)) {
     let mut frame: usize;
     // SAFETY: only reads a register.
     unsafe { asm!("mov {}, x29", out(reg) frame, options(nomem, nostack, preserves_flags)) };
-    let stack = tables::stack_around(frame);
+    let mut stack = tables::stack_around(frame);
+    let mut switched = false;
     for _ in 0..LIMIT {
         if !frame.is_multiple_of(16) || !stack.contains(&frame) || !stack.contains(&(frame + 15)) {
             return;
         }
-        // SAFETY: the record lies on the stack that this code runs on, which is mapped.
-        let (next, link) = unsafe { (*(frame as *const usize), *((frame + 8) as *const usize)) };
+        // SAFETY: the record lies on a kernel stack, all of which is mapped; nothing is written.
+        let [next, link] = unsafe { (frame as *const [usize; 2]).read() };
         if link == 0 {
             return;
         }
         each(link);
-        if next <= frame {
+        if !stack.contains(&next) && !switched {
+            stack = tables::stack_around(next);
+            switched = true;
+        } else if next <= frame {
             return;
         }
         frame = next;

@@ -21,6 +21,11 @@ unsafe extern "Rust" {
     safe fn __pollux_main(info: &'static BootInfo) -> !;
 }
 
+// SAFETY: boot.S defines it; only its address is used.
+unsafe extern "C" {
+    static boot_stack_top: u8;
+}
+
 /// What a device tree begins with.
 const FDT_MAGIC: u32 = 0xd00d_feed;
 /// The largest device tree that the boot protocol allows.
@@ -36,7 +41,8 @@ static INFO: InfoCell = InfoCell(UnsafeCell::new(MaybeUninit::uninit()));
 
 #[unsafe(no_mangle)]
 extern "C" fn boot_primary(tree: PhysAddr, image: PhysAddr) -> ! {
-    percpu::install(0);
+    // Until there are tables, there is no other stack than the one in use.
+    percpu::install(0, (&raw const boot_stack_top).addr());
     boot_machine(tree, image)
 }
 
@@ -60,6 +66,7 @@ fn boot_machine(tree: PhysAddr, image: PhysAddr) -> ! {
 
     let cpus = order_cpus(&machine);
     tables::build(&mut early, machine.memory.as_slice(), cpus);
+    percpu::current().set_emergency(tables::emergency_top(0));
     super::paging::deactivate();
     if let Some((range, irq)) = machine.uart {
         console::init(tables::map_device(&mut early, range.start, range.len), irq);

@@ -27,9 +27,11 @@ struct Fixup {
 global_asm!(
     ".set FRAME, {frame}",
     ".set STACK_SHIFT, {shift}",
+    ".set EMERGENCY, {emergency}",
     include_str!("vectors.S"),
     frame = const size_of::<Frame>(),
     shift = const tables::STACK_SHIFT,
+    emergency = const percpu::EMERGENCY,
 );
 
 const _: () = assert!(size_of::<Frame>() == 288);

@@ -12,6 +12,8 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[repr(C, align(128))]
 pub struct PerCpu {
     id: AtomicU64,
+    /// Where the stack begins that vectors.S takes when the CPU has left its own.
+    emergency: AtomicU64,
     /// Whose vector registers the CPU holds.
     pub fpu: FpuCpu,
     /// MPIDR_EL1 without its flags: how the GIC and PSCI call this CPU.
@@ -25,6 +27,7 @@ pub struct PerCpu {
 static CPUS: [PerCpu; MAX_CPUS] = [const {
     PerCpu {
         id: AtomicU64::new(0),
+        emergency: AtomicU64::new(0),
         fpu: FpuCpu::new(),
         mpidr: AtomicU64::new(0),
         midr: AtomicU64::new(0),
@@ -33,6 +36,11 @@ static CPUS: [PerCpu; MAX_CPUS] = [const {
 }; MAX_CPUS];
 
 impl PerCpu {
+    /// Gives the CPU another emergency stack, which ends at `top`.
+    pub fn set_emergency(&self, top: usize) {
+        self.emergency.store(top as u64, Relaxed);
+    }
+
     /// The CPU's number.
     #[inline(always)]
     pub fn id(&self) -> usize {
@@ -40,17 +48,20 @@ impl PerCpu {
     }
 }
 
+/// Where vectors.S finds the emergency stack.
+pub const EMERGENCY: usize = core::mem::offset_of!(PerCpu, emergency);
+
 /// The record of CPU `cpu`.
 pub fn of(cpu: usize) -> &'static PerCpu {
     &CPUS[cpu]
 }
 
-/// Makes `cpu` the number of the CPU that runs this. The caller must not use [`current`] itself, nor anything
-/// that may be
-/// inlined into it and does: the compiler may read the register first.
-pub fn install(cpu: usize) {
+/// Makes `cpu` the number of the CPU that runs this, and `emergency` the end of its emergency stack. The caller must not
+/// use [`current`] itself, nor anything that may be inlined into it and does: the compiler may read the register first.
+pub fn install(cpu: usize, emergency: usize) {
     let record = of(cpu);
     record.id.store(cpu as u64, Relaxed);
+    record.set_emergency(emergency);
     // SAFETY: TPIDR_EL1 is used for nothing but this pointer.
     unsafe {
         asm!("msr tpidr_el1, {}", in(reg) core::ptr::from_ref(record).expose_provenance(), options(nostack, nomem))

@@ -69,7 +69,7 @@ pub fn start_others(main: fn(usize) -> !) -> usize {
 
 #[unsafe(no_mangle)]
 extern "C" fn boot_secondary(cpu: usize) -> ! {
-    percpu::install(cpu);
+    percpu::install(cpu, tables::emergency_top(cpu));
     run_secondary(cpu)
 }
 

@@ -4,7 +4,7 @@
 //! ```text
 //! 0xffff_0000_0000_0000  all RAM, data; the image's text and constants read-only
 //! 0xffff_fe80_0000_0000  devices
-//! 0xffff_ff00_0000_0000  kernel stacks, each above an unmapped gap of the same size
+//! 0xffff_ff00_0000_0000  kernel stacks, each above a gap of the same size, with an emergency stack in the middle of it
 //! 0xffff_ffff_8000_0000  the image: text, constants, data
 //! ```
 
@@ -20,6 +20,9 @@ pub const STACK_SHIFT: u32 = 16;
 const STACK_SIZE: usize = 1 << STACK_SHIFT;
 /// Distance between the ends of two CPUs' stacks.
 pub const STACK_STRIDE: usize = 2 * STACK_SIZE;
+/// The stack that tells of the overflow of the other. It lies in the gap, so what goes wrong on it counts as an
+/// overflow too, and starts it afresh.
+const EMERGENCY_SIZE: usize = 4 * PAGE_SIZE;
 const STACKS: usize = 0xffff_ff00_0000_0000;
 const DEVICES: usize = 0xffff_fe80_0000_0000;
 
@@ -38,6 +41,8 @@ const TEXT: u64 = NORMAL | READ_ONLY | NO_USER_EXEC;
 const CONSTANTS: u64 = NORMAL | READ_ONLY | NO_EXEC;
 const DATA: u64 = NORMAL | NO_EXEC;
 
+/// CPUs that have stacks.
+static STACKS_MAPPED: AtomicUsize = AtomicUsize::new(0);
 static DEVICES_END: AtomicUsize = AtomicUsize::new(DEVICES);
 static ROOT: AtomicU64 = AtomicU64::new(0);
 static IMAGE_PHYS: AtomicU64 = AtomicU64::new(0);
@@ -151,12 +156,14 @@ pub fn build(early: &mut Early, ram: &[PhysRange], cpus: usize) {
         }
     }
     for cpu in 0..cpus.min(MAX_CPUS) {
-        let bottom = stack_top(cpu) - STACK_SIZE;
-        for offset in (0..STACK_SIZE).step_by(PAGE_SIZE) {
-            let page = early.page();
-            map(early, bottom + offset, page, PAGE_SIZE as u64, DATA);
+        for stack in stacks(cpu) {
+            for virt in stack.step_by(PAGE_SIZE) {
+                let page = early.page();
+                map(early, virt, page, PAGE_SIZE as u64, DATA);
+            }
         }
     }
+    STACKS_MAPPED.store(cpus.min(MAX_CPUS), Relaxed);
     let body = image_phys(&raw const switch_tables_body);
     // SAFETY: both tables map the image, the stack in use and all RAM touched so far alike; the body is in the
     // identity map.
@@ -202,12 +209,22 @@ pub fn stack_top(cpu: usize) -> usize {
     STACKS + (cpu + 1) * STACK_STRIDE
 }
 
-/// The kernel stack that `addr` lies in; empty if in none.
+/// One past the emergency stack of CPU `cpu`.
+pub fn emergency_top(cpu: usize) -> usize {
+    stack_top(cpu) - STACK_SIZE - (STACK_SIZE - EMERGENCY_SIZE) / 2
+}
+
+/// The stacks of CPU `cpu`.
+fn stacks(cpu: usize) -> [Range<usize>; 2] {
+    let (kernel, emergency) = (stack_top(cpu), emergency_top(cpu));
+    [kernel - STACK_SIZE..kernel, emergency - EMERGENCY_SIZE..emergency]
+}
+
+/// The stack that `addr` lies in; empty if in none.
 pub fn stack_around(addr: usize) -> Range<usize> {
-    let stacks = STACKS..STACKS + MAX_CPUS * STACK_STRIDE;
-    if !stacks.contains(&addr) || addr & STACK_SIZE == 0 {
+    let cpu = addr.wrapping_sub(STACKS) / STACK_STRIDE;
+    if cpu >= STACKS_MAPPED.load(Relaxed) {
         return 0..0;
     }
-    let bottom = addr & !(STACK_SIZE - 1);
-    bottom..bottom + STACK_SIZE
+    stacks(cpu).into_iter().find(|stack| stack.contains(&addr)).unwrap_or(0..0)
 }

@@ -116,10 +116,13 @@ kernel_exception:
     dsb     nsh
     isb
 
-// x0 = the stack pointer that left its stack. Fatal, so nothing need be kept.
+// x0 = FRAME below the stack pointer that left its stack. Fatal, so nothing need be kept but X29, by which the backtrace goes on
+// from the emergency stack to the one that was left.
 kernel_stack_overflow:
-    ldr     x9, =boot_stack_top
+    mrs     x9, tpidr_el1
+    ldr     x9, [x9, #EMERGENCY]
     mov     sp, x9
+    add     x0, x0, #FRAME
     mrs     x1, elr_el1
     mrs     x2, esr_el1
     mrs     x3, far_el1

@@ -6,6 +6,7 @@ use super::percpu::IST_STACKS;
 use super::physmap;
 use super::pvh::{MapEntry, RAM};
 use crate::addr::{PAGE_SIZE, PhysAddr};
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Where the image's physical address 0 would be.
@@ -37,6 +38,8 @@ const DEVICE: u64 = DATA | UNCACHED | WRITE_THROUGH;
 static ROOT: AtomicU64 = AtomicU64::new(0);
 /// How many entries of the top-level table the physical map takes.
 static PHYSMAP_SLOTS: AtomicU64 = AtomicU64::new(1);
+/// CPUs that have stacks.
+static STACKS_MAPPED: AtomicU64 = AtomicU64::new(0);
 
 // SAFETY: the linker script defines them; only their addresses are used.
 unsafe extern "C" {
@@ -137,21 +140,31 @@ pub fn stack_tops(cpu: usize) -> (usize, [usize; IST_STACKS]) {
     (kernel, core::array::from_fn(|i| kernel + (i + 1) * (1 + IST_PAGES) * PAGE_SIZE))
 }
 
-/// Maps the stacks of CPU `cpu`, with an unmapped page below each.
-pub fn map_stacks(free: &mut FreeMap, cpu: usize) {
+/// The stacks of CPU `cpu`: the kernel's, and those for interrupts.
+fn stacks(cpu: usize) -> impl Iterator<Item = Range<usize>> {
     let (kernel, interrupts) = stack_tops(cpu);
     let sizes = core::iter::once((kernel, STACK_PAGES)).chain(interrupts.map(|top| (top, IST_PAGES)));
-    for (top, pages) in sizes {
-        let frames = free.take(pages);
-        for i in 0..pages {
-            map(free, top - (pages - i) * PAGE_SIZE, frames.0 + (i * PAGE_SIZE) as u64, 0, DATA);
-        }
-    }
+    sizes.map(|(top, pages)| top - pages * PAGE_SIZE..top)
 }
 
-/// Whether an address lies in the areas of the stacks.
-pub fn is_stack(addr: usize) -> bool {
-    (STACKS_BASE..STACKS_BASE + crate::MAX_CPUS * STACKS_STRIDE).contains(&addr)
+/// Maps the stacks of CPU `cpu`, with an unmapped page below each.
+pub fn map_stacks(free: &mut FreeMap, cpu: usize) {
+    for stack in stacks(cpu) {
+        let frames = free.take(stack.len() / PAGE_SIZE);
+        for virt in stack.clone().step_by(PAGE_SIZE) {
+            map(free, virt, frames.0 + (virt - stack.start) as u64, 0, DATA);
+        }
+    }
+    STACKS_MAPPED.fetch_max(cpu as u64 + 1, Ordering::Relaxed);
+}
+
+/// The stack that `addr` lies in; empty if in none.
+pub fn stack_around(addr: usize) -> Range<usize> {
+    let cpu = addr.wrapping_sub(STACKS_BASE) / STACKS_STRIDE;
+    if cpu as u64 >= STACKS_MAPPED.load(Ordering::Relaxed) {
+        return 0..0;
+    }
+    stacks(cpu).find(|stack| stack.contains(&addr)).unwrap_or(0..0)
 }
 
 /// Maps one page of device registers; the pointer is to `phys`.

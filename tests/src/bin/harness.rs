@@ -22,7 +22,7 @@ harness bench redis [ARCH|peer]...  a real server on Debian's stock kernel and o
 harness profile ARCH ROW [FUNCTION]...  where a benchmark's instructions are spent
 harness test-guest ARCH CPUS        run the conformance tests with each number of CPUs (1,4)
 harness test-shell ARCH             use the interactive shell as a person does
-harness test-machine ARCH           command line, ends of a run, 64 CPUs, idling
+harness test-machine ARCH [NAME...] command line, ends of a run, 64 CPUs, idling
 harness test-busybox ARCH [APPLET...]   busybox's own tests, on Debian's stock kernel and on ours
 harness trace ARCH COMMAND...       run a command on a kernel with trace points; show who did what when
 harness lint-guest                  clippy for the kernel and the guest programs
@@ -68,7 +68,7 @@ fn dispatch(arguments: &[String]) -> Result<i32> {
         ["profile", arch, row, ref names @ ..] => profile::profile(Arch::parse(arch)?, row, names),
         ["test-guest", arch, cpus] => test_guest(Arch::parse(arch)?, cpus),
         ["test-shell", arch] => test_shell(Arch::parse(arch)?),
-        ["test-machine", arch] => test_machine(Arch::parse(arch)?),
+        ["test-machine", arch, ref names @ ..] => test_machine(Arch::parse(arch)?, names),
         ["test-busybox", arch, ref applets @ ..] => {
             let (passed, failed) = busybox_test::run(Arch::parse(arch)?, applets)?;
             println!("{passed} passed, {failed} failed");
@@ -141,10 +141,10 @@ fn test_shell(arch: Arch) -> Result<i32> {
 }
 
 /// What is met around the guest's programs.
-fn test_machine(arch: Arch) -> Result<i32> {
+fn test_machine(arch: Arch, names: &[&str]) -> Result<i32> {
     let (kernel, root) = (image::chosen(arch)?, root(arch, "busybox")?);
     println!("machine: {} on {}", kernel.name, arch.name());
-    let (passed, failed) = machine_test::run(&machine_test::Bench { arch, kernel: &kernel, root: &root });
+    let (passed, failed) = machine_test::run(&machine_test::Bench { arch, kernel: &kernel, root: &root }, names);
     println!("{passed} passed, {failed} failed");
     Ok(i32::from(failed > 0))
 }
