@@ -40,7 +40,7 @@ pub(crate) fn hand_over_children(tree: &mut Tree, dying: &Arc<Process>) {
             links.zombie.is_some()
         };
         parent.links(tree).children.insert(child.id(), child.clone());
-        signal_parent_death(&child);
+        signal_parent_death(tree, &child);
         if is_zombie {
             zombies.push(child);
         }
@@ -52,13 +52,13 @@ pub(crate) fn hand_over_children(tree: &mut Tree, dying: &Arc<Process>) {
 }
 
 /// Sends the parent-death signal to each thread of `child` that asked for one.
-fn signal_parent_death(child: &Arc<Process>) {
+fn signal_parent_death(tree: &Tree, child: &Arc<Process>) {
     let threads: Vec<_> = child.shared.lock().threads.values().cloned().collect();
     for thread in threads {
         let signal = thread.view.lock().parent_death_signal;
         if let Some(signal) = signal {
             // Standard signals merge; a real-time one may be lost to a full queue, as when a program sends it.
-            let _ = send::to_thread(&thread, Siginfo::user(signal, 0, 0));
+            let _ = send::to_thread_locked(tree, &thread, Siginfo::user(signal, 0, 0));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use rt::raw::errno::{ECHILD, ENOENT};
 use rt::raw::general::*;
+use rt::raw::prctl::{PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG};
 use rt::sys::{self, Errno};
 use rt::thread::{Join, clone_on, map_stack};
 
@@ -14,6 +15,7 @@ tests! {
     wait_without_children_is_echild,
     wait_nohang_gives_nought_while_the_child_runs,
     an_orphan_is_given_to_init,
+    the_parent_s_death_may_stop_a_child_and_let_it_go_on,
     execve_of_nothing_is_enoent,
     execve_runs_the_program_with_its_arguments,
     vfork_holds_the_parent_until_the_child_exits,
@@ -100,6 +102,56 @@ fn an_orphan_is_given_to_init() -> Outcome {
     let mut parent = [0u8; 4];
     check!(sys::read(report[0], &mut parent)? == 4);
     check!(i32::from_ne_bytes(parent) == 1);
+    Ok(())
+}
+
+/// A grandchild that asked for `signal` on its parent's death and then stopped or waits. Its parent has died, in the first
+/// case once it had stopped; this process is its parent now.
+fn orphan_with(signal: u32, stops: bool) -> Result<i32, sys::Errno> {
+    prctl(PR_SET_CHILD_SUBREAPER, 1)?;
+    let (asks, report) = (sys::pipe(0)?, sys::pipe(0)?);
+    let parent = match sys::fork()? {
+        0 => {
+            let child = sys::fork().unwrap_or(0);
+            if child == 0 {
+                let asked = prctl(PR_SET_PDEATHSIG, signal as usize).is_ok();
+                let _ = sys::write(asks[1], &sys::getpid().to_ne_bytes());
+                if stops {
+                    let _ = rt::signal::raise(SIGSTOP);
+                    sys::exit_group(if asked { 7 } else { 1 });
+                }
+                loop {
+                    sys::sleep_ms(1000);
+                }
+            }
+            let mut asker = [0u8; 4];
+            let _ = sys::read(asks[0], &mut asker);
+            if stops {
+                let _ = sys::wait4(child, WUNTRACED);
+            }
+            let _ = sys::write(report[1], &asker);
+            sys::exit_group(0)
+        }
+        parent => parent,
+    };
+    let mut child = [0u8; 4];
+    sys::read(report[0], &mut child)?;
+    sys::wait4(parent, 0)?;
+    Ok(i32::from_ne_bytes(child))
+}
+
+fn prctl(option: u32, value: usize) -> Result<usize, sys::Errno> {
+    // SAFETY: neither of the options that are used here passes memory.
+    sys::check(unsafe { rt::syscall2(__NR_prctl as usize, option as usize, value) })
+}
+
+fn the_parent_s_death_may_stop_a_child_and_let_it_go_on() -> Outcome {
+    let child = orphan_with(SIGSTOP, false)?;
+    check!(sys::wait4(child, WUNTRACED)? == (child, (SIGSTOP << 8 | 0x7f) as i32));
+    rt::signal::kill(child, SIGKILL)?;
+    check!(sys::wait4(child, 0)? == (child, SIGKILL as i32));
+    let child = orphan_with(SIGCONT, true)?;
+    check!(sys::wait4(child, 0)? == (child, 7 << 8));
     Ok(())
 }
 

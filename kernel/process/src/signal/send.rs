@@ -45,13 +45,18 @@ pub fn to_process_locked(tree: &Tree, process: &Arc<Process>, info: Siginfo) -> 
 pub fn to_thread(thread: &Arc<Thread>, info: Siginfo) -> Result<(), Errno> {
     let process = &thread.process;
     if info.signal == Signal::SIGCONT || info.signal.is_stop() {
-        let tree = tree::lock();
-        if let Some(report) = queue(process, Some(thread), info)? {
-            stop::notify_parent(&tree, process, report);
-        }
-        return Ok(());
+        return to_thread_locked(&tree::lock(), thread, info);
     }
     queue(process, Some(thread), info).map(drop)
+}
+
+/// As [`to_thread`], where the caller holds the tree.
+pub fn to_thread_locked(tree: &Tree, thread: &Arc<Thread>, info: Siginfo) -> Result<(), Errno> {
+    let process = &thread.process;
+    if let Some(report) = queue(process, Some(thread), info)? {
+        stop::notify_parent(tree, process, report);
+    }
+    Ok(())
 }
 
 /// Raises a signal that the thread cannot escape (a fault): if it is blocked or ignored, the

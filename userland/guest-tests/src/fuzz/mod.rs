@@ -208,6 +208,10 @@ fn slice(plan: &Plan, next: &mut u64, last: &Last) -> Result<bool, sys::Errno> {
         {
             for slot in pids.iter_mut().filter(|slot| **slot == pid) {
                 *slot = 0;
+                // Its group is not known by the slot any more, and may still have members.
+                if plan.root {
+                    let _ = signal::kill(-pid, SIGKILL);
+                }
             }
         }
         sys::sleep_ms(2);
