@@ -252,6 +252,20 @@ pub fn is_quiet() -> bool {
     cpu.quiet.load(Relaxed) && !cpu.inbox.pending()
 }
 
+/// Has the next [`is_quiet`] on this CPU say no: something else that the kernel looks at on the way to user mode has changed.
+///
+/// ```
+/// # executor::hosted_platform!();
+/// # fn main() {
+/// assert!(executor::is_settled(u64::MAX) && executor::is_quiet());
+/// executor::disturb();
+/// assert!(!executor::is_quiet());
+/// # }
+/// ```
+pub fn disturb() {
+    this().2.disturb();
+}
+
 /// Whether the kernel has nothing to do on the way to user mode while this CPU's timer is set for `armed`: what
 /// [`need_resched`] and [`next_deadline`] would find with less to look at. Nothing has come in, no timer comes before
 /// `armed`, and what waits neither outranks the running task nor has to be offered to an idle CPU; since the timer ends

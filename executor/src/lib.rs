@@ -85,8 +85,8 @@ pub use yields::{YieldNow, yield_now};
 
 #[cfg(not(loom))]
 pub use cpu::{
-    Step, account, current_cpu_time, enter_idle, has_work, is_alone, is_quiet, is_settled, leave_idle, need_resched,
-    next_deadline, run_next, runnable, slice_end, start,
+    Step, account, current_cpu_time, disturb, enter_idle, has_work, is_alone, is_quiet, is_settled, leave_idle,
+    need_resched, next_deadline, run_next, runnable, slice_end, start,
 };
 #[cfg(not(loom))]
 pub use sched::{Class, RtPolicy, SchedParams};

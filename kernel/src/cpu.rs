@@ -149,24 +149,36 @@ fn service() -> (u64, bool) {
     (now, called)
 }
 
-/// On the way to user mode: has the timer set for whatever comes first. Returns whether the thread should give way.
+/// What a thread has to do before it goes on with its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// To let another thread run.
+    GiveWay,
+    /// To have memory given back: the kernel lives on its reserve.
+    FreeMemory,
+}
+
+/// On the way to user mode: has the timer set for whatever comes first. Returns what the thread has to do before.
 #[inline]
-pub fn prepare_user() -> bool {
-    !executor::is_quiet() && look_around()
+pub fn prepare_user() -> Option<Duty> {
+    if executor::is_quiet() { None } else { look_around() }
 }
 
 /// What [`prepare_user`] does where something may have changed.
-fn look_around() -> bool {
+fn look_around() -> Option<Duty> {
+    if memory::is_pressed() {
+        return Some(Duty::FreeMemory);
+    }
     if executor::is_settled(ARMED.this().load(Ordering::Relaxed)) {
-        return false;
+        return None;
     }
     if executor::need_resched() {
-        return true;
+        return Some(Duty::GiveWay);
     }
     if let Some(deadline) = executor::next_deadline() {
         arm_at(deadline);
     }
-    false
+    None
 }
 
 fn arm(deadline: Option<u64>) {

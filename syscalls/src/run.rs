@@ -11,12 +11,13 @@ use arch::user;
 use base::{Errno, Error, Restart, Result};
 use executor::trace::{self, Point};
 use executor::{Arrival, SchedParams, Task};
+use kernel::cpu::Duty;
 use memory::FaultError;
 use memory::user::UserPtr;
 use process::current::Installed;
 use process::signal::deliver::{self, Delivery};
 use process::signal::{Action, SaFlags, Siginfo, Signal, code, send, stop};
-use process::{Conditions, Current, Thread, exit, futex};
+use process::{Conditions, Current, Thread, exit, futex, oom};
 
 /// What comes before a thread's program.
 pub enum Birth {
@@ -57,9 +58,15 @@ fn life(mut current: Current, birth: Birth) -> impl Future<Output = ()> + Send {
             {
                 break status;
             }
-            while kernel::cpu::prepare_user() {
-                current.thread.times.count_involuntary_switch();
-                executor::preempt().await;
+            if let Some(duty) = kernel::cpu::prepare_user() {
+                match duty {
+                    Duty::GiveWay => {
+                        current.thread.times.count_involuntary_switch();
+                        executor::preempt().await;
+                    }
+                    Duty::FreeMemory => Box::pin(oom::relieve(&current.thread)).await,
+                }
+                continue;
             }
             trace::point(Point::Enter, 0);
             let trap = user::enter(&mut current.cx, &mut current.fpu);
@@ -211,7 +218,7 @@ async fn page_fault(current: &mut Current, page: PageFault) {
         FaultError::BeyondObject => Siginfo::fault(Signal::SIGBUS, code::BUS_ADRERR, addr),
         FaultError::OutOfMemory => {
             // Either there is memory now, or the thread dies before it runs again.
-            let _ = Box::pin(fault::out_of_memory(&current.thread)).await;
+            let _ = Box::pin(oom::kill_largest(&current.thread)).await;
             return;
         }
     };

@@ -25,7 +25,7 @@ pub mod user;
 
 pub use boot::with_boot_range;
 pub use boxed::try_pin;
-pub use frames::{Frame, Kind, OutOfMemory, admit, init, stats};
+pub use frames::{Frame, Kind, OutOfMemory, admit, init, is_pressed, stats};
 pub use heap::KernelHeap;
 pub use space::{FaultError, Space};
 pub use zerocopy;

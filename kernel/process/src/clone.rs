@@ -13,7 +13,7 @@ use crate::signal::{Actions, Signal};
 use crate::thread::{Conditions, Thread, View};
 use crate::tree::{self, Group, Links, Session};
 use crate::users;
-use crate::{Pid, reparent};
+use crate::{Pid, oom, reparent};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use arch::addr::VirtAddr;
@@ -138,7 +138,11 @@ pub async fn clone(
     request.check(&parent.thread.process)?;
     refuse_if_disturbed(&parent.thread)?;
     let charge = users::charge(&parent.cred, parent.thread.limit(Resource::Nproc))?;
-    memory::admit(8 * 1024).map_err(|_| Errno::ENOMEM)?;
+    while memory::admit(8 * 1024).is_err() {
+        if !oom::await_dying(&parent.thread).await? {
+            return Err(Errno::ENOMEM.into());
+        }
+    }
     let mut parts = build(parent, &request, charge).await?;
     let thread = parts.current.thread.clone();
     let id = thread.id();

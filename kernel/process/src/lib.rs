@@ -20,6 +20,7 @@ pub mod exit;
 pub mod futex;
 pub mod interrupt;
 pub mod limits;
+pub mod oom;
 pub mod pid;
 pub mod pidfd;
 pub mod process;

@@ -17,6 +17,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use executor::spin::{SpinGuard, SpinLock};
 use executor::{Completion, WaitQueue};
 use memory::Space;
+use vfs::FdTable;
 
 /// A process, from its creation until it is reaped and nobody looks at it any more.
 pub struct Process {
@@ -176,6 +177,11 @@ impl Process {
     /// Its address space while it has one.
     pub fn space(&self) -> Option<Arc<Space>> {
         self.any_thread()?.view.lock().space.clone()
+    }
+
+    /// Its descriptors while it has some.
+    pub fn files(&self) -> Option<Arc<FdTable>> {
+        self.any_thread()?.view.lock().files.clone()
     }
 
     /// Ends the process: every thread gets the KILL condition. The first status given wins.

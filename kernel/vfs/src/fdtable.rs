@@ -8,6 +8,7 @@ use crate::description::Description;
 use crate::{locks, ranks};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use arch::addr::PAGE_SIZE;
 use base::{Errno, Result};
 use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -131,6 +132,8 @@ impl Slots {
         if fd >= limit.min(NR_OPEN as usize) {
             return Err(Errno::EMFILE.into());
         }
+        // What a new number stands for is small and was made by now; with no room for more of it the number is refused.
+        memory::admit(PAGE_SIZE).map_err(|_| Errno::ENOMEM)?;
         self.grow(fd)?;
         self.mark(fd, cloexec);
         if min <= self.hint {
@@ -373,6 +376,11 @@ impl FdTable {
             }
             fd = at + 1;
         }
+    }
+
+    /// How many numbers are in use.
+    pub fn count(&self) -> usize {
+        self.slots.lock().used.iter().map(|word| word.count_ones() as usize).sum()
     }
 
     /// How many numbers the table has room for (FDSize in /proc/PID/status).

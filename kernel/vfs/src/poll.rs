@@ -32,6 +32,9 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// So many registrations are allocated between two looks at how much memory is left.
+const CHUNK: usize = 64;
+
 type Registration<'a> = Wait<'a, fn() -> Option<Infallible>>;
 
 fn never() -> Option<Infallible> {
@@ -63,7 +66,13 @@ pub async fn wait_any<T>(watches: &[Watch<'_>], mut check: impl FnMut() -> Optio
         many => {
             let mut waits: Vec<Pin<Box<Registration>>> = Vec::new();
             waits.try_reserve_exact(many.len()).map_err(|_| Errno::ENOMEM)?;
-            waits.extend(many.iter().filter_map(|watch| watch.wait().map(Box::pin)));
+            for some in many.chunks(CHUNK) {
+                // The first few are in nobody's way.
+                if !waits.is_empty() {
+                    memory::admit(CHUNK * size_of::<Registration>()).map_err(|_| Errno::ENOMEM)?;
+                }
+                waits.extend(some.iter().filter_map(|watch| watch.wait().map(Box::pin)));
+            }
             poll_fn(|cx| {
                 for wait in &mut waits {
                     // It never ends by itself.

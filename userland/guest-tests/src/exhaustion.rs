@@ -30,13 +30,13 @@ tests! {
     many_processes_share_memory_and_give_it_back,
 }
 
-fn raw(number: u32, args: [usize; 6]) -> Result<usize, Errno> {
+pub fn raw(number: u32, args: [usize; 6]) -> Result<usize, Errno> {
     let [a, b, c, d, e, f] = args;
     // SAFETY: the tests here pass memory of their own, or none that there is.
     sys::check(unsafe { rt::syscall6(number as usize, a, b, c, d, e, f) })
 }
 
-fn set_limit(which: u32, value: u64) -> Result<(), Errno> {
+pub fn set_limit(which: u32, value: u64) -> Result<(), Errno> {
     let pair = [value, value];
     raw(__NR_prlimit64, [0, which as usize, pair.as_ptr() as usize, 0, 0, 0]).map(|_| ())
 }
@@ -48,7 +48,7 @@ fn become_user(id: usize) -> Result<(), Errno> {
 }
 
 /// Runs `body` in a child; gives the child's raw status.
-fn in_child(body: impl FnOnce() -> Result<(), Why>) -> Result<i32, Errno> {
+pub fn in_child(body: impl FnOnce() -> Result<(), Why>) -> Result<i32, Errno> {
     let child = match sys::fork()? {
         0 => match body() {
             Ok(()) => sys::exit_group(0),
@@ -67,7 +67,7 @@ fn in_child(body: impl FnOnce() -> Result<(), Why>) -> Result<i32, Errno> {
 
 /// Whether free memory comes back to what it was: what ends may end late, and some stays in caches. On a machine that is
 /// shared, nothing can be said.
-fn comes_back(before: u64) -> bool {
+pub fn comes_back(before: u64) -> bool {
     const CACHES: u64 = 8 << 20;
     for _ in 0..100 {
         if !alone() || sys::memory().0 + CACHES >= before {
@@ -80,7 +80,7 @@ fn comes_back(before: u64) -> bool {
 }
 
 /// Whether this kernel has the machine for itself: on a shared one, tests that fill memory would harm others.
-fn alone() -> bool {
+pub fn alone() -> bool {
     sys::memory().1 <= 3 << 30
 }
 

@@ -12,6 +12,7 @@ mod files;
 mod fuzz;
 mod internet;
 mod ipc;
+mod kernel_memory;
 mod memory;
 mod net;
 mod pidfds;
@@ -76,6 +77,7 @@ const SUITES: &[&[Test]] = &[
     vectors::TESTS,
     pointers::TESTS,
     exhaustion::TESTS,
+    kernel_memory::TESTS,
     programs::TESTS,
     fuzz::TESTS,
     cpu_time::TESTS,

@@ -22,7 +22,7 @@ use base::percpu::Padded;
 use base::{Errno, Error, PerCpu};
 use buddy::{Buddy, Records};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize};
+use core::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize};
 use executor::spin::SpinLock;
 
 /// There is no free memory (ENOMEM).
@@ -44,6 +44,9 @@ impl From<OutOfMemory> for Error {
 /// Frames that a CPU keeps at most, and how many it takes or gives back at a time.
 const CACHE: usize = 64;
 const BATCH: usize = 32;
+
+/// Runs of this many frames hold what a program chose the size of, and leave the reserve alone.
+const LARGE_RUN: usize = 16;
 
 struct Cache {
     frames: [u32; CACHE],
@@ -82,6 +85,8 @@ pub(crate) struct Frames {
     ram_bytes: AtomicUsize,
     /// What allocations on behalf of programs leave free.
     reserve: AtomicUsize,
+    /// The reserve has been used since somebody looked.
+    pressed: AtomicBool,
     buddy: SpinLock<Buddy>,
     local: PerCpu<Local>,
 }
@@ -95,6 +100,7 @@ impl Frames {
             managed: AtomicUsize::new(0),
             ram_bytes: AtomicUsize::new(0),
             reserve: AtomicUsize::new(0),
+            pressed: AtomicBool::new(false),
             buddy: SpinLock::new(ranks::BUDDY, Buddy::new()),
             local: PerCpu::new([const { Padded(Local::new()) }; MAX_CPUS]),
         }
@@ -182,14 +188,15 @@ impl Frames {
     #[cold]
     fn refill(&self, local: &Local, kind: Kind) -> Result<u32, OutOfMemory> {
         let records = self.records();
-        let reserve = if kind.spares_reserve() { self.reserve.load(Relaxed) } else { 0 };
+        let reserve = self.reserve.load(Relaxed);
+        let spared = if kind.spares_reserve() { reserve } else { 0 };
         for attempt in 0..2 {
             if attempt == 1 {
                 self.collect();
             }
             let mut cache = local.cache.lock();
             let mut buddy = self.buddy.lock();
-            if buddy.free_frames() <= reserve {
+            if buddy.free_frames() <= spared {
                 continue;
             }
             let Some(frame) = buddy.take(records, 0) else { continue };
@@ -200,11 +207,20 @@ impl Frames {
                 cache.frames[len] = more;
                 cache.len += 1;
             }
+            if buddy.free_frames() < reserve {
+                self.press();
+            }
             let len = cache.len;
             cache.frames[..len].reverse();
             return Ok(frame);
         }
         Err(OutOfMemory)
+    }
+
+    /// The reserve is being used: the thread that this CPU runs will see to it before it goes back to its program.
+    fn press(&self) {
+        self.pressed.store(true, Relaxed);
+        executor::disturb();
     }
 
     /// Gives all CPUs' cached frames back to the free blocks.
@@ -257,12 +273,24 @@ impl Frames {
             return Err(OutOfMemory);
         }
         let records = self.records();
-        let mut frame = self.buddy.lock().take(records, order);
-        if frame.is_none() {
+        let reserve = self.reserve.load(Relaxed);
+        let spared = if count >= LARGE_RUN { reserve } else { 0 };
+        let take = || {
+            let mut buddy = self.buddy.lock();
+            if buddy.free_frames() < spared + count {
+                return None;
+            }
+            let frame = buddy.take(records, order)?;
+            Some((frame, buddy.free_frames() < reserve))
+        };
+        let taken = take().or_else(|| {
             self.collect();
-            frame = self.buddy.lock().take(records, order);
+            take()
+        });
+        let (frame, pressed) = taken.ok_or(OutOfMemory)?;
+        if pressed {
+            self.press();
         }
-        let frame = frame.ok_or(OutOfMemory)?;
         if count < 1 << order {
             self.buddy.lock().give_range(records, frame + count as u32, (1 << order) - count);
         }
@@ -363,15 +391,29 @@ pub fn stats() -> Stats {
 }
 
 /// To be asked before a program makes the kernel allocate about `bytes` for a new object: ENOMEM if that would
-/// reach into the reserve, from which small allocations of the kernel are served that cannot fail.
+/// reach into the reserve, from which small allocations of the kernel are served that cannot fail, or into as much again,
+/// which is left for the pages of programs: what they were promised should not fail for a new object's sake.
 pub fn admit(bytes: usize) -> Result<(), OutOfMemory> {
     let frames = &state().frames;
-    let needed = frames.reserve.load(Relaxed) + bytes.div_ceil(PAGE_SIZE);
+    let needed = 2 * frames.reserve.load(Relaxed) + bytes.div_ceil(PAGE_SIZE);
     // The blocks alone are looked at first; the caches count only when these are nearly used up.
     if frames.buddy.lock().free_frames() > needed || frames.free() > needed {
         return Ok(());
     }
     Err(OutOfMemory)
+}
+
+/// Whether the kernel lives on its reserve: somebody has to give memory back before programs go on.
+pub fn is_pressed() -> bool {
+    let frames = &state().frames;
+    if !frames.pressed.load(Relaxed) {
+        return false;
+    }
+    let pressed = frames.free() < frames.reserve.load(Relaxed);
+    if !pressed {
+        frames.pressed.store(false, Relaxed);
+    }
+    pressed
 }
 
 /// Bytes of RAM that can be used.

@@ -38,6 +38,18 @@ fn programs_leave_the_reserve_to_the_kernel() {
 }
 
 #[test]
+fn living_on_the_reserve_is_noticed_until_there_is_memory_again() {
+    machine();
+    let held: Vec<Frame> = core::iter::from_fn(|| Frame::alloc(Kind::Anonymous).ok()).collect();
+    assert!(!is_pressed());
+    let kernel: Vec<Frame> = (0..2 * CACHE).map(|_| Frame::alloc(Kind::Heap).unwrap()).collect();
+    assert!(is_pressed());
+    drop(held);
+    assert!(!is_pressed());
+    drop(kernel);
+}
+
+#[test]
 fn a_frame_may_be_freed_on_another_cpu() {
     machine();
     let before = stats();
