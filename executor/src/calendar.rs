@@ -10,10 +10,11 @@ use crate::fifo::{Fifo, Ready};
 use crate::sched::{BUCKETS, Entity};
 
 const WORDS: usize = BUCKETS / 64;
+const _: () = assert!(BUCKETS == 1 << u8::BITS);
 
 pub(crate) struct Calendar {
-    /// The bucket of the present.
-    now: usize,
+    /// The bucket of the present. A byte goes round where the ring does.
+    now: u8,
     /// Which buckets are not empty.
     filled: [u64; WORDS],
     buckets: [Fifo; BUCKETS],
@@ -26,7 +27,7 @@ impl Calendar {
 
     #[inline]
     pub fn push(&mut self, task: Ready, offset: u64) {
-        let bucket = (self.now + offset as usize) % BUCKETS;
+        let bucket = usize::from(self.now.wrapping_add(offset as u8));
         self.buckets[bucket].push_back(task);
         self.filled[bucket / 64] |= 1 << (bucket % 64);
     }
@@ -34,23 +35,24 @@ impl Calendar {
     /// Before everything else.
     #[inline]
     pub fn push_first(&mut self, task: Ready) {
-        self.buckets[self.now].push_front(task);
-        self.filled[self.now / 64] |= 1 << (self.now % 64);
+        let now = usize::from(self.now);
+        self.buckets[now].push_front(task);
+        self.filled[now / 64] |= 1 << (now % 64);
     }
 
     /// The first non-empty bucket at or after the present.
     #[inline]
-    fn first(&self, from: usize) -> Option<usize> {
-        let word = from / 64;
+    fn first(&self, from: u8) -> Option<u8> {
+        let word = usize::from(from) / 64;
         let here = self.filled[word] >> (from % 64);
         if here != 0 {
-            return Some(from + here.trailing_zeros() as usize);
+            return Some(from + here.trailing_zeros() as u8);
         }
         // The last round is the start of the first word again, behind the present.
         for step in 1..=WORDS {
             let word = (word + step) % WORDS;
             if self.filled[word] != 0 {
-                return Some(word * 64 + self.filled[word].trailing_zeros() as usize);
+                return Some((word * 64) as u8 + self.filled[word].trailing_zeros() as u8);
             }
         }
         None
@@ -60,8 +62,8 @@ impl Calendar {
     pub fn pop(&mut self) -> Option<Ready> {
         let bucket = self.first(self.now)?;
         self.now = bucket;
-        let task = self.buckets[bucket].pop_front();
-        self.tidy(bucket);
+        let task = self.buckets[usize::from(bucket)].pop_front();
+        self.tidy(bucket.into());
         task
     }
 
@@ -79,16 +81,16 @@ impl Calendar {
         let mut from = self.now;
         let mut left = BUCKETS;
         while let Some(bucket) = self.first(from) {
-            if let Some(task) = self.buckets[bucket].take_first(&mut looks, &wanted) {
-                self.tidy(bucket);
+            if let Some(task) = self.buckets[usize::from(bucket)].take_first(&mut looks, &wanted) {
+                self.tidy(bucket.into());
                 return Some(task);
             }
-            let step = (bucket + BUCKETS - from) % BUCKETS + 1;
+            let step = usize::from(bucket.wrapping_sub(from)) + 1;
             if looks == 0 || step >= left {
                 return None;
             }
             left -= step;
-            from = (bucket + 1) % BUCKETS;
+            from = bucket.wrapping_add(1);
         }
         None
     }

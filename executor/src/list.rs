@@ -19,6 +19,7 @@
 use crate::sync::atomic::{AtomicU8, Ordering};
 use core::cell::UnsafeCell;
 use core::marker::PhantomPinned;
+use core::mem::{ManuallyDrop, MaybeUninit};
 use core::pin::Pin;
 use core::ptr;
 use core::task::Waker;
@@ -36,8 +37,6 @@ pub(crate) enum State {
     Told,
 }
 
-const STATES: [State; 4] = [State::Free, State::Linked, State::Given, State::Told];
-
 /// The lists of one object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Which {
@@ -52,7 +51,8 @@ pub(crate) enum Which {
 struct Inner {
     next: *const Node,
     prev: *const Node,
-    waker: Option<Waker>,
+    /// The node's own while it is linked; who takes it off its list takes this too.
+    waker: ManuallyDrop<Waker>,
     which: Which,
     interest: u32,
     /// The mask of the notification that picked it.
@@ -64,7 +64,8 @@ struct Inner {
 /// A waiter's node, to be pinned.
 pub(crate) struct Node {
     state: AtomicU8,
-    inner: UnsafeCell<Inner>,
+    /// Written when the node is put on a list, so that making and moving a free one costs next to nothing.
+    inner: UnsafeCell<MaybeUninit<Inner>>,
     _pin: PhantomPinned,
 }
 
@@ -74,39 +75,47 @@ unsafe impl Send for Node {}
 unsafe impl Sync for Node {}
 
 impl Node {
-    crate::sync::const_fn! {
-        pub fn new() -> Node {
-            Node {
-                state: AtomicU8::new(State::Free as u8),
-                inner: UnsafeCell::new(Inner {
-                    next: ptr::null(),
-                    prev: ptr::null(),
-                    waker: None,
-                    which: Which::Shared,
-                    interest: 0,
-                    mask: 0,
-                    given: false,
-                }),
-                _pin: PhantomPinned,
-            }
+    #[inline(always)]
+    pub fn new() -> Node {
+        let mut node = MaybeUninit::<Node>::uninit();
+        // Not as one constant, whose unset bytes would be copied from place to place.
+        // SAFETY: `state` is all of a node that must be set.
+        unsafe {
+            (&raw mut (*node.as_mut_ptr()).state).write(AtomicU8::new(State::Free as u8));
+            node.assume_init()
         }
     }
 
     #[inline]
     pub fn state(&self) -> State {
-        STATES[(self.state.load(Ordering::Acquire) & 3) as usize]
+        match self.state.load(Ordering::Acquire) & 3 {
+            0 => State::Free,
+            1 => State::Linked,
+            2 => State::Given,
+            _ => State::Told,
+        }
     }
 
     fn set_state(&self, state: State) {
         self.state.store(state as u8, Ordering::Release);
     }
 
-    /// After Given or Told: back to Free. Returns the mask that it was given.
-    pub fn reset(self: Pin<&mut Self>) -> u32 {
-        debug_assert!(self.state() != State::Linked);
+    /// After Given or Told: back to Free.
+    #[inline]
+    pub fn reset(self: Pin<&mut Self>) {
+        debug_assert!(matches!(self.state(), State::Given | State::Told));
         self.set_state(State::Free);
-        // SAFETY: the node is on no list and this is the only reference to it.
-        unsafe { (*self.inner.get()).mask }
+    }
+
+    /// If Given, back to Free. Returns the mask that it was given.
+    pub fn take_given(self: Pin<&mut Self>) -> Option<u32> {
+        if self.state() != State::Given {
+            return None;
+        }
+        self.set_state(State::Free);
+        // SAFETY: the node is on no list and this is the only reference to it. It was on one before it was Given, so
+        // what is inside was written.
+        Some(unsafe { (*self.inner.get()).assume_init_ref().mask })
     }
 }
 
@@ -133,12 +142,22 @@ unsafe impl Send for Lists {}
 /// The inside of a node.
 ///
 /// # Safety
-/// The node is alive, the caller holds the lock around its lists, and no other reference to the
+/// The node is alive and on a list, the caller holds the lock around its lists, and no other reference to the
 /// inside is in use.
 #[inline]
 unsafe fn inner<'a>(node: *const Node) -> &'a mut Inner {
-    // SAFETY: the contract says that this is the only use of the cell.
-    unsafe { &mut *(*node).inner.get() }
+    // SAFETY: the contract says that this is the only use of the cell, and that it was written: `enlist` does so first.
+    unsafe { (*(*node).inner.get()).assume_init_mut() }
+}
+
+/// The waker of a node that has just been taken off its list.
+///
+/// # Safety
+/// As for [`inner`], but for the list; and this is called once for each time that the node was on one.
+#[inline]
+unsafe fn waker(node: *const Node) -> Waker {
+    // SAFETY: per the contract nobody has taken the waker since `enlist` wrote it.
+    unsafe { ManuallyDrop::take(&mut inner(node).waker) }
 }
 
 impl Lists {
@@ -151,22 +170,18 @@ impl Lists {
         self.len
     }
 
-    fn link(&mut self, node: *const Node, which: Which) {
+    /// Appends a node to a list; gives the one before it.
+    #[inline]
+    fn append(&mut self, node: *const Node, which: Which) -> *const Node {
         let list = &mut self.lists[which as usize];
-        // SAFETY: `node` is alive and on no list; the last element is on this list and so alive. `&mut self`
-        // shows that the lock is held.
-        unsafe {
-            let links = inner(node);
-            links.which = which;
-            links.prev = list.last;
-            links.next = ptr::null();
-            if list.last.is_null() {
-                list.first = node;
-            } else {
-                inner(list.last).next = node;
-            }
+        let last = core::mem::replace(&mut list.last, node);
+        if last.is_null() {
+            list.first = node;
+        } else {
+            // SAFETY: the last element is on this list and so alive. `&mut self` shows that the lock is held.
+            unsafe { inner(last).next = node };
         }
-        list.last = node;
+        last
     }
 
     fn cut(&mut self, node: *const Node) {
@@ -193,21 +208,35 @@ impl Lists {
     /// Puts a node at the end of a list, or renews the waker of one that is on a list. Returns a
     /// waker to drop once the lock is free.
     #[must_use]
+    #[inline]
     pub fn enlist(&mut self, node: Pin<&mut Node>, which: Which, interest: u32, waker: &Waker) -> Option<Waker> {
-        // SAFETY: the lock is held. A linked node is in these lists; another one is its owner's.
-        let links = unsafe { inner(&*node) };
-        let old = match &links.waker {
-            Some(old) if old.will_wake(waker) => None,
-            _ => links.waker.replace(waker.clone()),
-        };
-        if node.state() != State::Linked {
-            links.interest = interest;
-            links.given = false;
-            self.link(&*node, which);
-            self.len += 1;
-            node.set_state(State::Linked);
+        if node.state() == State::Linked {
+            // SAFETY: the lock is held and the node is in these lists.
+            let own = unsafe { &mut inner(&*node).waker };
+            let renewed = !own.will_wake(waker);
+            return renewed.then(|| core::mem::replace(&mut **own, waker.clone()));
         }
-        old
+        self.link(node, which, interest, waker);
+        None
+    }
+
+    /// Puts a node that is on no list at the end of one.
+    #[inline]
+    pub fn link(&mut self, node: Pin<&mut Node>, which: Which, interest: u32, waker: &Waker) {
+        let links = Inner {
+            next: ptr::null(),
+            prev: self.append(&*node, which),
+            waker: ManuallyDrop::new(waker.clone()),
+            which,
+            interest,
+            mask: 0,
+            given: false,
+        };
+        // SAFETY: a node on no list is its owner's, who has lent it; the lock, which is held, keeps others away from the
+        // end of the list until it is written. What was there before had its waker taken.
+        unsafe { (*node.inner.get()).write(links) };
+        self.len += 1;
+        node.set_state(State::Linked);
     }
 
     /// Takes a node off its list, if it is on one. Returns its waker, to drop once the lock is free, and
@@ -218,9 +247,12 @@ impl Lists {
         }
         self.cut(&*node);
         self.len -= 1;
-        // SAFETY: the lock is held and the node was on these lists.
-        let links = unsafe { inner(&*node) };
-        let taken = (links.waker.take(), links.given.then_some(links.mask));
+        // SAFETY: the lock is held and the node was on these lists until now.
+        let taken = unsafe {
+            let links = inner(&*node);
+            let given = links.given.then_some(links.mask);
+            (Some(waker(&*node)), given)
+        };
         node.set_state(State::Free);
         taken
     }
@@ -247,7 +279,12 @@ impl Lists {
                 }
                 if batch.is_full() {
                     self.cut(node);
-                    self.link(node, Which::Picked);
+                    let prev = self.append(node, Which::Picked);
+                    // SAFETY: as above.
+                    unsafe {
+                        let links = inner(node);
+                        (links.which, links.prev, links.next) = (Which::Picked, prev, ptr::null());
+                    }
                     more = true;
                 } else {
                     self.take(node, batch);
@@ -269,7 +306,7 @@ impl Lists {
         // SAFETY: the node is on a list of these, so it is alive, and the lock is held. Setting the state
         // is the last touch.
         unsafe {
-            if inner(node).interest & mask == 0 || inner(node).waker.is_none() {
+            if inner(node).interest & mask == 0 {
                 return None;
             }
             self.cut(node);
@@ -277,9 +314,9 @@ impl Lists {
             let links = inner(node);
             links.mask = mask;
             links.given = true;
-            let waker = links.waker.take();
+            let waker = waker(node);
             (*node).set_state(State::Given);
-            waker
+            Some(waker)
         }
     }
 
@@ -318,11 +355,8 @@ impl Lists {
         // SAFETY: the node was on a list of these, so it is alive, and the lock is held. Setting the state
         // is the last touch.
         unsafe {
-            let links = inner(node);
-            let state = if links.given { State::Given } else { State::Told };
-            if let Some(waker) = links.waker.take() {
-                batch.push(waker);
-            }
+            let state = if inner(node).given { State::Given } else { State::Told };
+            batch.push(waker(node));
             (*node).set_state(state);
         }
     }

@@ -361,28 +361,29 @@ impl<F> Wait<'_, F> {
 
 impl WaitQueue {
     /// Takes a node off the queue. The mask that it was to pass on, if any.
-    fn forget(&self, mut node: Pin<&mut Node>) -> Option<u32> {
-        match node.state() {
-            State::Free => return None,
-            State::Given => return Some(node.reset()),
-            State::Told => {
-                node.reset();
-                return None;
-            }
-            State::Linked => {}
-        }
-        let mut waiters = self.waiters.lock();
+    #[inline]
+    fn forget(&self, node: Pin<&mut Node>) -> Option<u32> {
+        if node.state() == State::Free { None } else { self.forget_used(node) }
+    }
+
+    #[inline(never)]
+    fn forget_used(&self, mut node: Pin<&mut Node>) -> Option<u32> {
         if node.state() == State::Linked {
-            let (waker, given) = waiters.unlink(node);
+            let mut waiters = self.waiters.lock();
+            // If it has been taken off meanwhile this gives nothing.
+            let (waker, given) = waiters.unlink(node.as_mut());
             self.population.store(waiters.len(), Ordering::Relaxed);
             drop(waiters);
-            drop(waker);
-            return given;
+            if let Some(waker) = waker {
+                drop(waker);
+                return given;
+            }
         }
-        drop(waiters);
-        let given = node.state() == State::Given;
-        let mask = node.as_mut().reset();
-        given.then_some(mask)
+        let given = node.as_mut().take_given();
+        if given.is_none() {
+            node.reset();
+        }
+        given
     }
 }
 
@@ -451,31 +452,33 @@ impl<L: FnMut() -> bool> Future for Awaited<'_, L> {
             let this = self.get_unchecked_mut();
             (this.queue, this.interest, &mut this.look, Pin::new_unchecked(&mut this.node))
         };
-        if let State::Given | State::Told = node.state() {
-            node.reset();
-            return Poll::Ready(Arrival::Told);
-        }
-        let mut waiters = queue.waiters.lock();
-        let first = match node.state() {
-            State::Free => true,
-            State::Linked => false,
-            // Between the two looks.
-            State::Given | State::Told => {
+        match node.state() {
+            State::Free => {
+                let mut waiters = queue.waiters.lock();
+                waiters.link(node.as_mut(), Which::Exclusive, interest, cx.waker());
+                queue.population.store(waiters.len(), Ordering::Relaxed);
                 drop(waiters);
-                node.reset();
-                return Poll::Ready(Arrival::Told);
+                fence(Ordering::SeqCst);
+                if look() {
+                    queue.forget(node);
+                    return Poll::Ready(Arrival::Seen);
+                }
+                return Poll::Pending;
             }
-        };
-        let old = waiters.enlist(node.as_mut(), Which::Exclusive, interest, cx.waker());
-        queue.population.store(waiters.len(), Ordering::Relaxed);
-        drop(waiters);
-        drop(old);
-        fence(Ordering::SeqCst);
-        if first && look() {
-            queue.forget(node);
-            return Poll::Ready(Arrival::Seen);
+            // Polled for another reason. It may be told until the lock is taken.
+            State::Linked => {
+                let mut waiters = queue.waiters.lock();
+                if node.state() == State::Linked {
+                    let old = waiters.enlist(node, Which::Exclusive, interest, cx.waker());
+                    drop(waiters);
+                    drop(old);
+                    return Poll::Pending;
+                }
+            }
+            State::Given | State::Told => {}
         }
-        Poll::Pending
+        node.reset();
+        Poll::Ready(Arrival::Told)
     }
 }
 
