@@ -27,6 +27,8 @@ bitflags::bitflags! {
         const RDRAND = 1 << 13;
         const RDSEED = 1 << 14;
         const RDTSCP = 1 << 15;
+        /// All that the short way of saving and restoring the vector state needs.
+        const DIRECT_XSAVE = 1 << 16;
     }
 }
 
@@ -72,6 +74,8 @@ pub fn detect() {
     for (feature, register, bit) in table {
         found.set(feature, register >> bit & 1 != 0);
     }
+    let direct = Features::FSGSBASE | Features::XSAVE | Features::XSAVEOPT | Features::XGETBV1;
+    found.set(Features::DIRECT_XSAVE, found.contains(direct));
     FOUND.store(found.bits(), Ordering::Relaxed);
 }
 

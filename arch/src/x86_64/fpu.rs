@@ -45,8 +45,6 @@ const ORPHAN: u8 = 2;
 
 /// Stands for the state of a thread that runs without one, for want of memory.
 const HOMELESS: *mut State = core::ptr::without_provenance_mut(1);
-/// What [`store_directly`] and the short way of `install` need.
-const DIRECT: Features = Features::FSGSBASE.union(Features::XSAVE).union(Features::XSAVEOPT).union(Features::XGETBV1);
 /// A token that is never given out, and not the 0 of a state that was never loaded.
 pub const NOBODY: u64 = u64::MAX;
 
@@ -148,7 +146,7 @@ pub fn leave() -> Result<(), OutOfMemory> {
 /// [`store`] where the machine is recent and the state has room already; false, with nothing done, where not.
 #[inline]
 fn store_directly(cpu: &percpu::PerCpu, live: *mut State) -> bool {
-    if live == HOMELESS || !has(DIRECT) {
+    if live == HOMELESS || !has(Features::DIRECT_XSAVE) {
         return false;
     }
     // SAFETY: as in `store`; the room is as in `store_registers`.
@@ -222,7 +220,7 @@ impl Fpu {
         let cpu = percpu::this();
         // In one place, so that what is rare costs the rest nothing.
         let state = match self.state {
-            Some(state) if cpu.fpu_live.get().is_null() && has(DIRECT) => state,
+            Some(state) if cpu.fpu_live.get().is_null() && has(Features::DIRECT_XSAVE) => state,
             _ => return self.install_slowly(),
         };
         if self.token != cpu.fpu_owner.get() {
@@ -393,12 +391,14 @@ impl Fpu {
             usercopy::save_vectors(addr)?;
         } else {
             // What the CPU does not write: the description, and behind it the header, of which it sets some bits.
-            let at = |offset: usize| VirtAddr(addr.0.wrapping_add(offset));
-            let put = |offset: usize, bytes: &[u8]| usercopy::write(at(offset), bytes).map_err(|(fault, _)| fault);
-            put(SW_AT, &(u64::from(MAGIC1) | u64::from(size + 4) << 32).to_le_bytes())?;
-            put(SW_AT + 8, &ENABLED.load(Ordering::Relaxed).to_le_bytes())?;
-            put(SW_AT + 16, &u64::from(size).to_le_bytes())?;
-            usercopy::zero(at(SW_AT + 24), LEGACY + HEADER - SW_AT - 24).map_err(|(fault, _)| fault)?;
+            let put = |offset: usize, bytes: &[u8]| {
+                usercopy::write(VirtAddr(addr.0.wrapping_add(offset)), bytes).map_err(|(fault, _)| fault)
+            };
+            let mut words = [0u64; (LEGACY + HEADER - SW_AT) / 8];
+            words[0] = u64::from(MAGIC1) | u64::from(size + 4) << 32;
+            words[1] = ENABLED.load(Ordering::Relaxed);
+            words[2] = u64::from(size);
+            put(SW_AT, words.map(u64::to_le_bytes).as_flattened())?;
             usercopy::save_vectors(addr)?;
             put(size as usize, &MAGIC2.to_le_bytes())?;
         }
@@ -431,16 +431,18 @@ impl Fpu {
         if size == 0 {
             return Ok(0);
         }
-        let word = |offset: usize| {
-            let mut word = [0; 8];
-            usercopy::read(VirtAddr(addr.0.wrapping_add(offset)), &mut word).map_err(|(fault, _)| fault)?;
-            Ok(u64::from_le_bytes(word))
+        let get = |offset: usize, bytes: &mut [u8]| {
+            usercopy::read(VirtAddr(addr.0.wrapping_add(offset)), bytes).map_err(|(fault, _)| fault)
         };
-        let extended = word(SW_AT)? as u32 == MAGIC1
-            && word(SW_AT + 16)? as u32 == size
-            // The last four bytes of the area, and the mark behind it.
-            && (word(size as usize - 4)? >> 32) as u32 == MAGIC2;
-        if extended { Ok(word(SW_AT + 8)? & enabled) } else { Ok(0) }
+        let mut words = [[0; 8]; 3];
+        get(SW_AT, words.as_flattened_mut())?;
+        let [magic, components, described] = words.map(u64::from_le_bytes);
+        if magic as u32 != MAGIC1 || described as u32 != size {
+            return Ok(0);
+        }
+        let mut mark = [0; 4];
+        get(size as usize, &mut mark)?;
+        Ok(if u32::from_le_bytes(mark) == MAGIC2 { components & enabled } else { 0 })
     }
 
     /// Back to the state in which a program starts, but for GS base.

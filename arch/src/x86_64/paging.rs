@@ -20,9 +20,10 @@ pub const LEVELS: usize = 4;
 pub const FLUSH_IS_GLOBAL: bool = false;
 
 /// How many address-space numbers there are; 0 is the kernel's own and is never handed out. CPUs without such
-/// numbers (PCID) forget everything at each [`activate`] and take any number.
+/// numbers (PCID) have no other, and forget everything at each [`activate`].
+#[inline]
 pub fn asid_count() -> usize {
-    4096
+    if has(Features::PCID) { 4096 } else { 1 }
 }
 
 bitflags! {
@@ -172,14 +173,12 @@ const KEEP: u64 = 1 << 63;
 /// that translations cached under that number on this CPU are stale.
 ///
 /// # Safety
-/// `root` is a table made by [`init_root`] that stays valid until another is activated on this CPU.
+/// `root` is a table made by [`init_root`] that stays valid until another is activated on this CPU. `asid` is below
+/// [`asid_count`]; where that is 1, a CPU without PCID, only `flush` will do.
 #[inline]
 pub unsafe fn activate(root: PhysAddr, asid: u16, flush: bool) {
-    let mut value = root.0;
-    if has(Features::PCID) {
-        value |= u64::from(asid);
-    }
-    let keep = if has(Features::PCID) && !flush { KEEP } else { 0 };
+    let value = root.0 | u64::from(asid);
+    let keep = if flush { 0 } else { KEEP };
     percpu::this().cr3.set(value);
     // SAFETY: the upper half is the kernel's in every table; the lower is the caller's business.
     unsafe { asm!("mov cr3, {}", in(reg) value | keep, options(nostack, preserves_flags)) }
@@ -187,8 +186,9 @@ pub unsafe fn activate(root: PhysAddr, asid: u16, flush: bool) {
 
 /// Makes no user space current on this CPU: any user access faults.
 pub fn deactivate() {
-    // SAFETY: the kernel's own tables stay for ever. Nothing of a user is cached under their number.
-    unsafe { activate(kmap::root(), 0, false) }
+    // Where spaces have numbers, nothing of a user is cached under the kernel's.
+    // SAFETY: the kernel's own tables stay for ever.
+    unsafe { activate(kmap::root(), 0, !has(Features::PCID)) }
 }
 
 /// Whether the space `asid` is current on this CPU.

@@ -216,9 +216,10 @@ impl Root {
         release(old, bit);
     }
 
+    #[inline]
     fn choose_asid(&self, tlb: &'static Tlb, cpu: &Cpu) -> u16 {
-        let count = paging::asid_count();
-        if count <= MAX_CPUS + 1 {
+        // Each CPU keeps the number that it uses across generations, and one must be free.
+        if paging::asid_count() <= MAX_CPUS + 1 {
             return 0;
         }
         let id = self.id.load(Relaxed);
@@ -228,9 +229,15 @@ impl Root {
         if fresh && used != 0 && cpu.id.compare_exchange(used, id, SeqCst, Relaxed).is_ok() {
             return asid::asid(id);
         }
+        self.renew_asid(tlb, cpu)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn renew_asid(&self, tlb: &'static Tlb, cpu: &Cpu) -> u16 {
         let mut asids = tlb.asids.lock();
         let old = self.id.load(Relaxed);
-        let id = asids.renew(old, &tlb.generation, count, |n| &state().tlb.cpus.of(n).id);
+        let id = asids.renew(old, &tlb.generation, paging::asid_count(), |n| &state().tlb.cpus.of(n).id);
         if asid::asid(id) != asid::asid(old) {
             self.valid.store(0, SeqCst);
         }
