@@ -261,7 +261,7 @@ fn take_signal(current: &mut Current) -> Option<Delivery> {
     if !current.thread.has_only(Conditions::SIGNAL) || current.exiting.is_some() {
         return Some(Delivery::None);
     }
-    match deliver::next(&current.thread) {
+    match deliver::next(&current.thread, &current.actions) {
         Delivery::None if current.saved_mask.is_none() => None,
         Delivery::Handler { info, action } if call_handler(current, &info, &action).is_ok() => {
             if current.thread.is_undisturbed() { None } else { Some(Delivery::None) }
@@ -302,7 +302,7 @@ async fn attend(current: &mut Current, mut first: Delivery, mut interrupted: Opt
             continue;
         }
         let delivery = match core::mem::replace(&mut first, Delivery::None) {
-            Delivery::None => deliver::next(thread),
+            Delivery::None => deliver::next(thread, &current.actions),
             taken => taken,
         };
         match delivery {

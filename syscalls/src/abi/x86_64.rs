@@ -106,12 +106,13 @@ pub fn push_frame(current: &mut Current, top: usize, info: &Siginfo, action: &Ac
 }
 
 fn words(current: &Current, info: &Siginfo, action: &Action, saved: &Saved, fpstate: usize) -> [u64; SAID] {
-    let regs = current.cx.regs();
     let (cs, ss) = current.cx.segments();
     let (trap, error, cr2) = current.cx.last_trap();
     let segments = u64::from(cs) | u64::from(ss) << 48;
     let [base, flags, size] = saved.stack;
     let [i0, i1, i2, i3, i4, i5] = info.words();
+    // Last, so that they are copied once.
+    let regs = current.cx.regs();
     #[rustfmt::skip]
     let words = [
         action.restorer as u64, UC_FLAGS, 0, base, flags, size,

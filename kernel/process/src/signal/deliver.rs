@@ -1,6 +1,7 @@
 //! Taking signals: what a thread does before it goes back to its program.
 
-use super::{Action, DefaultAction, Disposition, Fields, SaFlags, Siginfo, Signal, SignalSet, stop};
+use super::{Action, Actions, DefaultAction, Disposition, Fields, SaFlags, Siginfo, Signal, SignalSet, stop};
+use crate::process::Shared;
 use crate::thread::Conditions;
 use crate::{Current, Thread, tree};
 use alloc::sync::Arc;
@@ -28,9 +29,9 @@ pub enum Delivery {
     Stop,
 }
 
-/// Takes the next signal that has an effect, if any. Clears the SIGNAL condition when nothing is left. Never
+/// Takes the next signal that has an effect, if any, by `actions`, which are the thread's. Clears the SIGNAL condition when nothing is left. Never
 /// waits.
-pub fn next(thread: &Arc<Thread>) -> Delivery {
+pub fn next(thread: &Arc<Thread>, actions: &Actions) -> Delivery {
     loop {
         // Cleared first: a signal that is queued after the look below sets it again.
         thread.clear(Conditions::SIGNAL);
@@ -41,7 +42,11 @@ pub fn next(thread: &Arc<Thread>) -> Delivery {
             // The condition is looked at again before the program runs.
             thread.set(Conditions::SIGNAL);
         }
-        if let Some(delivery) = consider(thread, info) {
+        let action = actions.take(info.signal);
+        if let Disposition::Handler(_) = action.disposition {
+            return Delivery::Handler { info, action };
+        }
+        if let Some(delivery) = consider(thread, info, action) {
             return delivery;
         }
     }
@@ -53,7 +58,7 @@ pub fn take(thread: &Arc<Thread>, wanted: SignalSet) -> Option<Siginfo> {
 }
 
 /// As [`take`], with whether more of `wanted` are pending.
-#[inline]
+#[inline(always)]
 fn take_one_of(thread: &Arc<Thread>, wanted: SignalSet) -> Option<(Siginfo, bool)> {
     let mut shared = thread.process.shared.lock();
     let mut own = thread.signals.lock();
@@ -72,9 +77,9 @@ pub fn pending(thread: &Arc<Thread>) -> SignalSet {
     thread.signals.lock().set().union(shared)
 }
 
-fn consider(thread: &Arc<Thread>, info: Siginfo) -> Option<Delivery> {
+/// What becomes of a signal for which there is no handler.
+fn consider(thread: &Arc<Thread>, info: Siginfo, action: Action) -> Option<Delivery> {
     let signal = info.signal;
-    let action = thread.actions().take(signal);
     match action.disposition {
         Disposition::Ignore => None,
         Disposition::Handler(_) => Some(Delivery::Handler { info, action }),
@@ -109,17 +114,26 @@ pub fn set_mask(thread: &Arc<Thread>, mask: SignalSet) {
     thread.set_mask_raw(mask);
     let newly_blocked = mask.without(old);
     let shared = thread.process.shared.lock();
-    let mut orphaned = shared.pending.set().intersection(newly_blocked);
+    let waiting = shared.pending.set();
+    let orphaned = waiting.intersection(newly_blocked);
+    if !orphaned.is_empty() {
+        pass_on(&shared, orphaned);
+    }
+    drop(shared);
+    if !thread.signals.lock().set().union(waiting).without(mask).is_empty() {
+        thread.set(Conditions::SIGNAL);
+    }
+}
+
+/// Has other threads look at the signals of `orphaned`, which one has just blocked.
+#[cold]
+#[inline(never)]
+fn pass_on(shared: &Shared, mut orphaned: SignalSet) {
     while let Some(signal) = orphaned.first() {
         orphaned.remove(signal);
         if let Some(other) = shared.pick(signal) {
             other.interrupt(Conditions::SIGNAL);
         }
-    }
-    let waiting = shared.pending.set();
-    drop(shared);
-    if !thread.signals.lock().set().union(waiting).without(mask).is_empty() {
-        thread.set(Conditions::SIGNAL);
     }
 }
 

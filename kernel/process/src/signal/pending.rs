@@ -1,7 +1,7 @@
 //! Signals that were sent and not yet delivered: one of each standard signal, any number of each real-time
 //! signal in the order of sending.
 
-use super::{Fields, Siginfo, SignalSet, info::code};
+use super::{Fields, Siginfo, Signal, SignalSet, info::code};
 use alloc::collections::VecDeque;
 
 /// A queue of pending signals, of a thread or of a process.
@@ -52,15 +52,16 @@ impl Pending {
     /// Takes the first signal that is in `wanted`, if any.
     #[inline]
     pub fn take(&mut self, wanted: SignalSet) -> Option<Siginfo> {
-        if self.set.intersection(wanted).is_empty() { None } else { self.take_one(wanted) }
-    }
-
-    fn take_one(&mut self, wanted: SignalSet) -> Option<Siginfo> {
         let signal = self.set.intersection(wanted).first()?;
         if self.queue.len() == 1 && self.queue.front().is_some_and(|info| info.signal == signal) {
             self.set.remove(signal);
             return self.queue.pop_front();
         }
+        self.take_one_of_many(signal)
+    }
+
+    #[cold]
+    fn take_one_of_many(&mut self, signal: Signal) -> Option<Siginfo> {
         let Some(at) = self.queue.iter().position(|info| info.signal == signal) else {
             self.set.remove(signal);
             return Some(Siginfo { signal, code: code::USER, fields: Fields::Sender { pid: 0, uid: 0 } });
@@ -84,7 +85,6 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Signal;
     use super::*;
 
     #[test]
