@@ -85,6 +85,7 @@ pub fn run() -> ! {
 }
 
 /// Polls one task, or halts until there may be one.
+#[inline]
 pub fn step() -> Step {
     let step = executor::run_next();
     if step == Step::Idle {

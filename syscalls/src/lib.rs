@@ -12,6 +12,7 @@
 extern crate alloc;
 
 pub mod abi;
+mod apart;
 mod args;
 mod bounds;
 mod children;

@@ -8,9 +8,10 @@
 use crate::args::Args;
 use crate::paths::file;
 use alloc::sync::Arc;
-use base::{Errno, Error, Events, Restart, Result};
+use base::{Error, Events, Restart, Result};
+use core::future::Future;
 use core::ops::Deref;
-use executor::Arrival;
+use executor::{Arrival, WaitQueue};
 use process::Current;
 use process::current::Parked;
 use vfs::Description;
@@ -45,7 +46,7 @@ impl Target {
     #[inline]
     pub fn unready(self, current: &mut Current, error: Error, events: Events, restart: Restart) -> Error {
         if let Error::WouldBlock = error {
-            if current.transferred == 0 && current.carried.is_none() && !self.file.file().waits_for_a_time(events) {
+            if current.transferred == 0 && current.carried.is_none() {
                 current.parked = Some(Parked { file: self.file, events, restart });
             }
         } else if self.woken {
@@ -63,12 +64,22 @@ impl Target {
     }
 }
 
-/// Waits until the file that the thread has parked on is ready. EAGAIN if it has parked on none that can be waited for.
+/// What the thread has parked on and where that is waited for. `None` if it has not parked, or the wait may have to end at some
+/// time: the call goes on in its async half.
 #[inline]
-pub async fn ready(current: &Current) -> Result<Arrival> {
-    let parked = current.parked.as_ref().ok_or(Errno::EAGAIN)?;
-    let queue = parked.file.queue().ok_or(Errno::EAGAIN)?;
+pub fn place(current: &Current) -> Option<(&Parked, &WaitQueue)> {
+    let parked = current.parked.as_ref()?;
+    Some((parked, parked.file.file().timeless_queue(parked.events)?))
+}
+
+/// Waits at such a place until the file is ready.
+#[inline]
+pub fn ready<'a>(
+    current: &'a Current,
+    parked: &'a Parked,
+    queue: &'a WaitQueue,
+) -> impl Future<Output = Result<Arrival>> + 'a {
     let wanted = parked.events | Events::ERR | Events::HUP;
-    let look = || parked.file.file().poll(&current.caller()).intersects(wanted);
-    current.thread.interruptible(parked.restart, queue.arrival(wanted.bits(), look)).await
+    let look = move || parked.file.poll(&current.caller()).intersects(wanted);
+    current.thread.interruptible(parked.restart, queue.arrival(wanted.bits(), look))
 }

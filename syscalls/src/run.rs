@@ -1,5 +1,6 @@
 //! A thread's life between its birth and its end: into the program, out at a trap, answer, and in again.
 
+use crate::apart::apart;
 use crate::args::Args;
 use crate::execution::{self, First};
 use crate::table::{COUNT, Entry, TABLE};
@@ -39,7 +40,8 @@ pub fn be_born(current: Current, birth: Birth, params: SchedParams) -> Task {
 }
 
 /// The one future of all threads: runs the program until the thread has to die. What a thread does on each of its
-/// turns is in this function and not in one that it awaits, for each future on the way down costs on each poll.
+/// turns is in this function and not in one that it awaits, for each future on the way down costs on each poll; and what is
+/// rare is kept [`apart`], so that this function is small.
 #[expect(
     clippy::manual_async_fn,
     reason = "an argument of an async fn lies in its future twice; a block owns what it captures"
@@ -48,13 +50,13 @@ fn life(mut current: Current, birth: Birth) -> impl Future<Output = ()> + Send {
     async move {
         note_thread(&current.thread);
         match birth {
-            Birth::Clone => show_child_its_id(&mut current).await,
+            Birth::Clone => apart(show_child_its_id(&mut current)).await,
             Birth::First(first) => Box::pin(execution::execute_first(&mut current, first)).await,
         }
         let status = loop {
             if !current.thread.is_undisturbed()
                 && let Some(first) = take_signal(&mut current)
-                && let Some(status) = attend(&mut current, first, None).await
+                && let Some(status) = apart(attend(&mut current, first, None)).await
             {
                 break status;
             }
@@ -79,37 +81,36 @@ fn life(mut current: Current, birth: Birth) -> impl Future<Output = ()> + Send {
                         if entry(&current).slow == Slow::SchedYield {
                             executor::yield_now().await;
                             result = Ok(0);
-                        }
-                        if current.futex.is_some() {
+                        } else if current.futex.is_some() {
                             result = futex::asleep(&mut current).await.map(|()| 0);
-                        }
-                        while let Err(Error::WouldBlock) = result
-                            && current.parked.is_some()
-                        {
-                            result = match park::ready(&current).await {
-                                Ok(Arrival::Told) => try_call(&mut current),
-                                Ok(Arrival::Seen) => {
-                                    let result = try_call(&mut current);
-                                    // If it sees otherwise the other half goes on, which waits by the same eyes.
-                                    current.parked = None;
-                                    result
-                                }
-                                Err(error) => {
-                                    current.parked = None;
-                                    Err(error)
-                                }
-                            };
+                        } else {
+                            while let Err(Error::WouldBlock) = result {
+                                let Some((parked, queue)) = park::place(&current) else { break };
+                                result = match park::ready(&current, parked, queue).await {
+                                    Ok(Arrival::Told) => try_call(&mut current),
+                                    Ok(Arrival::Seen) => {
+                                        let result = try_call(&mut current);
+                                        // If it sees otherwise the other half goes on, which waits by the same eyes.
+                                        current.parked = None;
+                                        result
+                                    }
+                                    Err(error) => {
+                                        current.parked = None;
+                                        Err(error)
+                                    }
+                                };
+                            }
                         }
                     }
                     if let Err(reason @ (Error::WouldBlock | Error::Fault(_))) = result {
-                        result = call(&mut current, reason).await;
+                        result = apart(call(&mut current, reason)).await;
                     }
                     match result {
                         Ok(value) => current.cx.set_syscall_result(value),
                         Err(Error::Errno(errno)) => current.cx.set_syscall_result(errno.to_result()),
                         Err(Error::Interrupted(restart)) => {
                             let interrupted = Some((restart, current.cx.syscall_number()));
-                            if let Some(status) = attend(&mut current, Delivery::None, interrupted).await {
+                            if let Some(status) = apart(attend(&mut current, Delivery::None, interrupted)).await {
                                 break status;
                             }
                         }
@@ -127,7 +128,7 @@ fn life(mut current: Current, birth: Birth) -> impl Future<Output = ()> + Send {
                 }
             }
         };
-        exit::prepare(&mut current).await;
+        apart(exit::prepare(&mut current)).await;
         exit::finish(current, status);
     }
 }
@@ -208,7 +209,7 @@ async fn page_fault(current: &mut Current, page: PageFault) {
     tick::note_fault(current.cx.pc());
     let result = match current.space.try_fault(page) {
         Some(result) => result,
-        None => current.space.fault(page).await,
+        None => apart(current.space.fault(page)).await,
     };
     let Err(error) = result else { return };
     let addr = page.addr.0;
@@ -282,7 +283,6 @@ fn call_handler(current: &mut Current, info: &Siginfo, action: &Action) -> Resul
 /// Does what the thread's conditions ask for. `interrupted` is the system call that a signal ended, if one did:
 /// how it is restarted is decided here. Returns the wait status when the thread has to die.
 /// `first` is a signal that was taken already, if one was.
-#[inline(never)]
 async fn attend(current: &mut Current, mut first: Delivery, mut interrupted: Option<(Restart, usize)>) -> Option<i32> {
     loop {
         let thread = &current.thread;

@@ -93,9 +93,9 @@ impl File for TtyFile {
         self.tty.read_deadline(since)
     }
 
-    fn waits_for_a_time(&self, _events: Events) -> bool {
+    fn timeless_queue(&self, _events: Events) -> Option<&WaitQueue> {
         // VTIME may be set at any time.
-        true
+        None
     }
 
     fn write(&self, caller: &Caller, _pos: u64, src: &mut Src) -> Result<usize> {

@@ -117,10 +117,10 @@ pub trait File: Send + Sync {
         None
     }
 
-    /// Whether a call that waits for one of `events` may have to stop waiting at some time: [`File::read_deadline`], or the
-    /// time limits of a socket.
-    fn waits_for_a_time(&self, _events: Events) -> bool {
-        false
+    /// [`File::queue`] for a call that waits for one of `events` and nothing else. `None` if it may have to stop waiting at some
+    /// time: [`File::read_deadline`], or the time limits of a socket.
+    fn timeless_queue(&self, _events: Events) -> Option<&WaitQueue> {
+        self.queue()
     }
 
     /// Whether reads at a position are announced by [`File::prepare`]. Never changes.

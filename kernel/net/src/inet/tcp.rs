@@ -318,8 +318,8 @@ impl File for Tcp {
         self.transmit(src, false)
     }
 
-    fn waits_for_a_time(&self, events: Events) -> bool {
-        Socket::options(self).has_time_limit(events)
+    fn timeless_queue(&self, events: Events) -> Option<&WaitQueue> {
+        if Socket::options(self).has_time_limit(events) { None } else { self.queue() }
     }
 
     fn poll(&self, _caller: &Caller) -> Events {

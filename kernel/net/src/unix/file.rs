@@ -231,8 +231,8 @@ impl File for UnixSocket {
         self.write_connected(caller, src, &mut Parcel::default(), None)
     }
 
-    fn waits_for_a_time(&self, events: Events) -> bool {
-        Socket::options(self).has_time_limit(events)
+    fn timeless_queue(&self, events: Events) -> Option<&WaitQueue> {
+        if Socket::options(self).has_time_limit(events) { None } else { self.queue() }
     }
 
     fn poll(&self, _caller: &Caller) -> Events {
