@@ -30,7 +30,7 @@ type Counts = HashMap<u64, u64>;
 pub fn profile(arch: Arch, row: &str, names: &[&str]) -> Result<i32> {
     let programs = Toolchain::load()?.build_programs(arch)?;
     let root = Recipe::load("busybox")?.build(arch, &programs)?;
-    let kernel = image::build(arch)?;
+    let kernel = image::chosen(arch)?;
     let elf = kernel.elf.clone().context("a kernel without symbols")?;
     let plugin = build_plugin(arch)?;
     let few = count(arch, &kernel, &root, &plugin, row, FEW)?;
