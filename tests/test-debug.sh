@@ -14,10 +14,10 @@ debug() { POLLUX_APPEND='rdinit=/bin/true' timeout 300 tests/debug.sh "$arch" "$
 
 # check NAME TEXT PATTERN...: each pattern is in the text
 check() {
-    name=$1; text=$2; shift 2
+    name=$1; seen=$2; shift 2
     for pattern in "$@"; do
-        if ! printf '%s\n' "$text" | grep -qE -- "$pattern"; then
-            echo "test debug: $name ... FAILED: no '$pattern' in:"; printf '%s\n' "$text" | tail -n 25
+        if ! printf '%s\n' "$seen" | grep -qE -- "$pattern"; then
+            echo "test debug: $name ... FAILED: no '$pattern' in:"; printf '%s\n' "$seen" | tail -n 25
             failed=$((failed + 1)); return
         fi
     done
@@ -37,7 +37,7 @@ x86_64)
     text='set $rsp = 0xffffffff80201000'; write='cr2 0xffffffff80200ff8'
     data='set $pc = $rsp'; fetch='exception 14 in kernel mode, error 0x11' ;;
 aarch64)
-    stack='set $sp = $sp & ~0xffff'; below='Kernel panic'
+    stack='set $sp = $sp & ~0xffff'; below='kernel stack overflow on CPU'
     text='set $sp = (long)$pc & ~0xfff'; write='Kernel panic'
     data='set $pc = $sp'; fetch='ESR 0x8600000f' ;;
 esac
