@@ -27,7 +27,7 @@ check() {
 # provoke GDB-COMMAND: once the kernel is on its own page tables, changes a register and goes on; prints the panic
 provoke() {
     debug -ex 'hbreak kernel::boot::boot' -ex continue -ex delete -ex 'break arch::imp::power::halt' \
-        -ex "$1" -ex continue -ex kill >"$out/test-debug.txt"
+        -ex 'set language c' -ex "$1" -ex continue -ex kill >"$out/test-debug.txt"
     cat "$out/test-debug.txt" "$out/last-$arch.log"
 }
 
@@ -37,8 +37,8 @@ x86_64)
     text='set $rsp = 0xffffffff80201000'; write='cr2 0xffffffff80200ff8'
     data='set $pc = $rsp'; fetch='exception 14 in kernel mode, error 0x11' ;;
 aarch64)
-    stack='set $sp = $sp & ~0xffff'; below='kernel stack overflow on CPU'
-    text='set $sp = (long)$pc & ~0xfff'; write='Kernel panic'
+    stack='set $sp = (long)$sp & ~0xffff'; below='kernel stack overflow on CPU'
+    text='set $sp = (long)$pc & ~0xfff'; write='ESR 0x9600004f'
     data='set $pc = $sp'; fetch='ESR 0x8600000f' ;;
 esac
 

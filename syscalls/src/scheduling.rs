@@ -51,8 +51,9 @@ fn online() -> u64 {
 }
 
 fn getaffinity(current: &mut Current, args: &Args) -> Result<usize> {
-    let len = args.size(1);
-    if !len.is_multiple_of(8) || len * 8 < kernel::cpu::count() {
+    // The length is an `unsigned int`, and so is the number of bits, which may wrap.
+    let len = args.uint(1);
+    if !len.is_multiple_of(8) || (len.wrapping_mul(8) as usize) < kernel::cpu::count() {
         return Err(Errno::EINVAL.into());
     }
     let params = thread(current, args.int(0))?.sched_params();
@@ -62,7 +63,7 @@ fn getaffinity(current: &mut Current, args: &Args) -> Result<usize> {
 
 fn setaffinity(current: &mut Current, args: &Args) -> Result<usize> {
     let mut bytes = [0; 8];
-    let len = args.size(1).min(8);
+    let len = args.uint(1).min(8) as usize;
     args.ptr::<u8>(2).read_slice(&mut bytes[..len])?;
     let target = thread(current, args.int(0))?;
     if !may_change(current, &target) {
