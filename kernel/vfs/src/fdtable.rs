@@ -8,7 +8,6 @@ use crate::description::Description;
 use crate::{locks, ranks};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use arch::addr::PAGE_SIZE;
 use base::{Errno, Result};
 use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -132,8 +131,6 @@ impl Slots {
         if fd >= limit.min(NR_OPEN as usize) {
             return Err(Errno::EMFILE.into());
         }
-        // What a new number stands for is small and was made by now; with no room for more of it the number is refused.
-        memory::admit(PAGE_SIZE).map_err(|_| Errno::ENOMEM)?;
         self.grow(fd)?;
         self.mark(fd, cloexec);
         if min <= self.hint {

@@ -391,11 +391,10 @@ pub fn stats() -> Stats {
 }
 
 /// To be asked before a program makes the kernel allocate about `bytes` for a new object: ENOMEM if that would
-/// reach into the reserve, from which small allocations of the kernel are served that cannot fail, or into as much again,
-/// which is left for the pages of programs: what they were promised should not fail for a new object's sake.
+/// reach into the reserve, from which small allocations of the kernel are served that cannot fail.
 pub fn admit(bytes: usize) -> Result<(), OutOfMemory> {
     let frames = &state().frames;
-    let needed = 2 * frames.reserve.load(Relaxed) + bytes.div_ceil(PAGE_SIZE);
+    let needed = frames.reserve.load(Relaxed) + bytes.div_ceil(PAGE_SIZE);
     // The blocks alone are looked at first; the caches count only when these are nearly used up.
     if frames.buddy.lock().free_frames() > needed || frames.free() > needed {
         return Ok(());
