@@ -1,15 +1,16 @@
 //! Birth and death: clone(2) and its kin, exit(2), set_tid_address(2), robust lists.
 
 use crate::args::Args;
-use crate::run;
 use crate::table::{Calls, fast, slow};
 use crate::wait::Slow;
+use crate::{records, run};
+use alloc::sync::Arc;
 use arch::addr::VirtAddr;
 use base::{Errno, Error, Result};
 use linux_raw_sys::general as nr;
 use memory::user::UserPtr;
 use process::clone::{self, Flags, Request};
-use process::{Conditions, Current, Signal, pid};
+use process::{Conditions, Current, Signal, inspect, pid};
 
 /// The family.
 pub const CALLS: Calls = &[
@@ -49,6 +50,7 @@ pub async fn clone(current: &mut Current, args: &Args) -> Result<usize> {
             parent_tid: args.addr(2),
             child_tid,
             pidfd: args.addr(2),
+            number: None,
         },
     )
     .await
@@ -67,7 +69,7 @@ pub async fn vfork(current: &mut Current) -> Result<usize> {
 fn plain(flags: Flags) -> Request {
     let null = VirtAddr(0);
     let exit_signal = Signal::SIGCHLD.number();
-    Request { flags, exit_signal, stack: 0, tls: 0, parent_tid: null, child_tid: null, pidfd: null }
+    Request { flags, exit_signal, stack: 0, tls: 0, parent_tid: null, child_tid: null, pidfd: null, number: None }
 }
 
 async fn create(current: &mut Current, request: Request) -> Result<usize> {
@@ -79,35 +81,14 @@ const CLONE3_WORDS: usize = 11;
 
 /// clone3(2).
 pub async fn clone3(current: &mut Current, args: &Args) -> Result<usize> {
-    let record = loop {
-        match read_clone3(args.addr(0), args.size(1)) {
+    let read = || records::read(args.addr(0), args.size(1), 8).and_then(|record| check_clone3(&record, args.size(1)));
+    let request = loop {
+        match read() {
             Err(Error::Fault(page)) => crate::fault::resolve(current, page).await?,
             other => break other?,
         }
     };
-    create(current, check_clone3(&record, args.size(1))?).await
-}
-
-fn read_clone3(addr: VirtAddr, size: usize) -> Result<[u64; CLONE3_WORDS]> {
-    if size > arch::addr::PAGE_SIZE {
-        return Err(Errno::E2BIG.into());
-    }
-    if size < 64 {
-        return Err(Errno::EINVAL.into());
-    }
-    let mut words = [0; CLONE3_WORDS];
-    let known = size.min(CLONE3_WORDS * 8);
-    let mut bytes = [0; CLONE3_WORDS * 8];
-    UserPtr::<u8>::new(addr).read_slice(&mut bytes[..known])?;
-    for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-        *word = chunk.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-    }
-    for at in known..size {
-        if UserPtr::<u8>::new(VirtAddr(addr.0.wrapping_add(at))).read()? != 0 {
-            return Err(Errno::E2BIG.into());
-        }
-    }
-    Ok(words)
+    create(current, request).await
 }
 
 fn check_clone3(record: &[u64; CLONE3_WORDS], size: usize) -> Result<Request> {
@@ -135,10 +116,12 @@ fn check_clone3(record: &[u64; CLONE3_WORDS], size: usize) -> Result<Request> {
     }
     let top = stack.checked_add(stack_size).filter(|top| *top <= arch::paging::USER_END.0 as u64);
     let Some(top) = top else { return invalid };
-    if set_tid != 0 {
-        // Choosing the number of a child is for those who restore checkpoints.
-        return Err(Errno::EPERM.into());
-    }
+    let number = match set_tid_size {
+        0 => None,
+        1 => Some(UserPtr::<i32>::new(VirtAddr(set_tid as usize)).read()?),
+        // There is one level of pid namespaces.
+        _ => return invalid,
+    };
     Ok(Request {
         flags,
         exit_signal: exit_signal as u8,
@@ -147,6 +130,7 @@ fn check_clone3(record: &[u64; CLONE3_WORDS], size: usize) -> Result<Request> {
         parent_tid: VirtAddr(parent_tid as usize),
         child_tid: VirtAddr(child_tid as usize),
         pidfd: VirtAddr(pidfd as usize),
+        number,
     })
 }
 
@@ -177,18 +161,22 @@ pub fn set_robust_list(current: &mut Current, args: &Args) -> Result<usize> {
     if args.size(1) != ROBUST_HEAD {
         return Err(Errno::EINVAL.into());
     }
-    current.robust_list = args.addr(0);
+    current.thread.view.lock().robust_list = args.addr(0);
     Ok(0)
 }
 
-/// get_robust_list(2). Only the thread's own list can be asked for: another's lies with that thread.
+/// get_robust_list(2). EPERM for a thread that the caller may not look into.
 pub fn get_robust_list(current: &mut Current, args: &Args) -> Result<usize> {
-    let id = args.int(0);
-    if id != 0 && id as u32 != current.thread.id() {
-        pid::find_thread(id as u32).ok_or(Errno::ESRCH)?;
+    let thread = match args.int(0) {
+        0 => current.thread.clone(),
+        id => u32::try_from(id).ok().and_then(pid::find_thread).ok_or(Errno::ESRCH)?,
+    };
+    let own = Arc::ptr_eq(&thread.process, &current.thread.process);
+    if !own && !inspect::may_attach(&current.cred, &thread) {
         return Err(Errno::EPERM.into());
     }
-    args.ptr::<usize>(1).write(&current.robust_list.0)?;
+    let head = thread.view.lock().robust_list;
+    args.ptr::<usize>(1).write(&head.0)?;
     args.ptr::<usize>(2).write(&ROBUST_HEAD)?;
     Ok(0)
 }

@@ -14,6 +14,7 @@ use process::Current;
 use process::limits::Resource;
 use vfs::inode::unmap_beyond;
 use vfs::open::{self, Request};
+use vfs::path::Resolve;
 use vfs::pipe::Pipe;
 use vfs::{Description, File, OpenFlags};
 
@@ -35,23 +36,35 @@ pub struct Opening {
     path: UserStr,
     flags: u32,
     mode: u32,
+    resolve: Resolve,
 }
 
 impl Opening {
+    /// openat2(2).
+    pub fn openat2(args: &Args, flags: u32, mode: u32, resolve: Resolve) -> Opening {
+        Opening { dir: args.int(0), path: args.str(1), flags, mode, resolve }
+    }
+
     /// openat(2).
     pub fn openat(args: &Args) -> Opening {
-        Opening { dir: args.int(0), path: args.str(1), flags: args.uint(2), mode: args.uint(3) }
+        Opening::openat2(args, args.uint(2), args.uint(3), Resolve::empty())
     }
 
     /// open(2).
     pub fn open(args: &Args) -> Opening {
-        Opening { dir: raw::AT_FDCWD, path: args.str(0), flags: args.uint(1), mode: args.uint(2) }
+        Opening {
+            dir: raw::AT_FDCWD,
+            path: args.str(0),
+            flags: args.uint(1),
+            mode: args.uint(2),
+            resolve: Resolve::empty(),
+        }
     }
 
     /// creat(2).
     pub fn creat(args: &Args) -> Opening {
         let flags = raw::O_CREAT | raw::O_WRONLY | raw::O_TRUNC;
-        Opening { dir: raw::AT_FDCWD, path: args.str(0), flags, mode: args.uint(1) }
+        Opening { dir: raw::AT_FDCWD, path: args.str(0), flags, mode: args.uint(1), resolve: Resolve::empty() }
     }
 
     /// The flags and the mode that count. EINVAL for O_TMPFILE without what it takes.
@@ -85,12 +98,12 @@ pub fn creat(current: &mut Current, args: &Args) -> Result<usize> {
 
 /// Opens the file. Where that has to wait (a FIFO for its peer, mappings of a file that was cut off) everything is given
 /// back, and the other half opens it once more.
-fn open_now(current: &mut Current, opening: &Opening) -> Result<usize> {
+pub fn open_now(current: &mut Current, opening: &Opening) -> Result<usize> {
     let path = opening.path.read_path()?;
     let request = opening.request(current.fs.umask())?;
     let limit = current.thread.limit(Resource::Nofile);
     let fd = current.files.reserve(limit, request.flags.contains(OpenFlags::CLOEXEC))?;
-    let result = at_path(current, opening.dir, &path, |walk, path| {
+    let result = at_path(current, opening.dir, &path, opening.resolve, |walk, path| {
         let file = open::open(walk, path, &request)?;
         let caller = file.caller(walk.caller.cred, walk.caller.thread, walk.caller.process);
         file.file().finish_open(&caller)?;
@@ -141,7 +154,7 @@ pub async fn finish_open(current: &mut Current, opening: Opening) -> Result<usiz
             }
             other => other?,
         };
-        break at_path(current, opening.dir, &path, |walk, path| open::open(walk, path, &request))?;
+        break at_path(current, opening.dir, &path, opening.resolve, |walk, path| open::open(walk, path, &request))?;
     };
     if cuts_mapped_file(&file, request.flags)
         && let Some(at) = file.opened_as()

@@ -1,16 +1,60 @@
 //! futex(2).
 
 use crate::args::Args;
+use crate::creation::now;
 use crate::fault;
 use crate::table::{Calls, slow};
 use crate::wait::Slow;
+use alloc::vec::Vec;
+use arch::addr::VirtAddr;
 use base::{Errno, Error, Restart, Result, Timespec};
 use linux_raw_sys::general as raw;
 use process::current::Resume;
 use process::{Current, futex};
 
 /// The family.
-pub const CALLS: Calls = &[(raw::__NR_futex, slow!(begin, Slow::Futex))];
+pub const CALLS: Calls =
+    &[(raw::__NR_futex, slow!(begin, Slow::Futex)), (raw::__NR_futex_waitv, slow!(now, Slow::FutexWaitv))];
+
+/// The most futexes of one futex_waitv(2).
+const MOST: usize = raw::FUTEX_WAITV_MAX as usize;
+
+/// futex_waitv(2). The time limit is absolute.
+pub async fn waitv(current: &mut Current, args: &Args) -> Result<usize> {
+    const KNOWN: u32 = raw::FUTEX_PRIVATE_FLAG | raw::FUTEX_32;
+    let count = args.uint(1) as usize;
+    if args.uint(2) != 0 || !(1..=MOST).contains(&count) || args.size(0) == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut deadline = None;
+    if args.size(3) != 0 {
+        let wall = match args.uint(4) {
+            raw::CLOCK_REALTIME => true,
+            raw::CLOCK_MONOTONIC => false,
+            _ => return Err(Errno::EINVAL.into()),
+        };
+        let nanos = read_time(current, args).await?;
+        deadline = Some(if wall { kernel::time::monotonic_of(nanos) } else { nanos });
+    }
+    let mut words = Vec::new();
+    words.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
+    for i in 0..count {
+        // Value, address, flags and what is reserved.
+        let [value, addr, flags] = loop {
+            match args.ptr::<[u64; 3]>(0).add(i).read() {
+                Ok(words) => break words,
+                Err(page) => fault::resolve(current, page).await?,
+            }
+        };
+        let (flags, reserved) = (flags as u32, flags >> 32);
+        if flags & !KNOWN != 0 || flags & raw::FUTEX_32 == 0 || reserved != 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        let private = flags & raw::FUTEX_PRIVATE_FLAG != 0;
+        words.push(futex::Word { addr: VirtAddr(addr as usize), value: value as u32, private });
+    }
+    futex::wait_any(current, &words, deadline).await
+}
 
 /// Waking on a private futex never waits; of waiting for one without a time limit this is the first half.
 fn begin(current: &mut Current, args: &Args) -> Result<usize> {
@@ -75,8 +119,9 @@ async fn wait(current: &mut Current, args: &Args, command: u32, private: bool, r
         });
     }
     let (addr, value) = (args.addr(0), args.uint(2));
-    let restart = if relative && deadline.is_some() { Restart::Resume } else { Restart::IfAsked };
-    if let (true, Some(until)) = (relative, deadline) {
+    // With a time limit, of either kind, it goes on only where no handler runs.
+    let restart = if deadline.is_some() { Restart::Resume } else { Restart::IfAsked };
+    if let Some(until) = deadline {
         current.resume = Some(Resume::Futex { addr, value, until, bitset, private });
     }
     futex::wait(current, addr, private, value, bitset, deadline, restart).await.map(|()| 0)

@@ -10,7 +10,7 @@ use memory::user::{PATH_MAX, UserPtr, UserStr};
 use process::Current;
 use vfs::inode::{Entry, NewKind, RenameMode};
 use vfs::names;
-use vfs::path::{Follow, Walk};
+use vfs::path::{Follow, Resolve, Walk};
 use vfs::permission::{self, Access};
 use vfs::{Device, FileType, Location};
 
@@ -98,7 +98,7 @@ pub fn rmdir(current: &mut Current, args: &Args) -> Result<usize> {
 fn move_name(current: &Current, from: (i32, UserStr), to: (i32, UserStr), mode: RenameMode) -> Result<usize> {
     let new = to.1.read_path()?;
     at(current, from.0, from.1, |from, old| {
-        crate::paths::at_path(current, to.0, &new, |to, new| names::rename(from, old, to, new, mode))
+        crate::paths::at_path(current, to.0, &new, Resolve::empty(), |to, new| names::rename(from, old, to, new, mode))
     })?;
     Ok(0)
 }
@@ -173,7 +173,7 @@ fn read_link(current: &Current, dir: i32, path: UserStr, out: UserPtr<u8>, len: 
         let caller = current.caller();
         names::readlink(&Walk::new(&caller, &current.fs, None), &link)?
     } else {
-        crate::paths::at_path(current, dir, &path, |walk, path| {
+        crate::paths::at_path(current, dir, &path, Resolve::empty(), |walk, path| {
             names::readlink(walk, &walk.resolve(path, Follow::No)?)
         })?
     };

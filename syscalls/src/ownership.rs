@@ -51,10 +51,10 @@ fn check_access(current: &Current, dir: i32, path: UserStr, mode: u32, flags: u3
 
 /// The path is walked with the identity that is asked about.
 fn find(current: &Current, caller: &Caller, dir: i32, path: &[u8], flags: u32) -> Result<Location> {
-    use vfs::path::{Follow, Walk};
+    use vfs::path::{Follow, Resolve, Walk};
     let follow = if flags & raw::AT_SYMLINK_NOFOLLOW != 0 { Follow::No } else { Follow::Yes };
-    crate::paths::at_path(current, dir, path, |walk, path| {
-        Walk { caller, root: walk.root.clone(), start: walk.start.clone() }.resolve(path, follow)
+    crate::paths::at_path(current, dir, path, Resolve::empty(), |walk, path| {
+        Walk { caller, root: walk.root.clone(), start: walk.start.clone(), resolve: walk.resolve }.resolve(path, follow)
     })
 }
 

@@ -7,7 +7,7 @@ use linux_raw_sys::general as raw;
 use memory::user::UserStr;
 use process::Current;
 use process::limits::Resource;
-use vfs::path::{Follow, Walk};
+use vfs::path::{Follow, Resolve, Walk};
 use vfs::{Caller, Description, Location, OpenFlags};
 
 impl Args {
@@ -58,14 +58,24 @@ fn base(current: &Current, dir: i32, path: &[u8]) -> Result<Option<Arc<Descripti
 
 /// Calls `act` with the path at `path`, which begins in `dir` (the *at calls).
 pub fn at<T>(current: &Current, dir: i32, path: UserStr, act: impl FnOnce(&Walk, &[u8]) -> Result<T>) -> Result<T> {
-    at_path(current, dir, &path.read_path()?, act)
+    at_path(current, dir, &path.read_path()?, Resolve::empty(), act)
 }
 
-/// As [`at`], for a path that has been read.
-pub fn at_path<T>(current: &Current, dir: i32, path: &[u8], act: impl FnOnce(&Walk, &[u8]) -> Result<T>) -> Result<T> {
-    let base = base(current, dir, path)?;
+/// As [`at`], for a path that has been read and that may lead only where `resolve` allows.
+pub fn at_path<T>(
+    current: &Current,
+    dir: i32,
+    path: &[u8],
+    resolve: Resolve,
+    act: impl FnOnce(&Walk, &[u8]) -> Result<T>,
+) -> Result<T> {
+    // A directory that is the walk's root matters to absolute paths, too.
+    let base = match resolve.intersects(Resolve::SCOPED) && dir != raw::AT_FDCWD {
+        true => Some(current.files.get(dir as u32)?),
+        false => base(current, dir, path)?,
+    };
     let caller = current.caller();
-    let walk = Walk::new(&caller, &current.fs, base.as_deref());
+    let walk = Walk::new(&caller, &current.fs, base.as_deref()).restricted(resolve);
     act(&walk, path)
 }
 
@@ -76,7 +86,7 @@ pub fn resolve(current: &Current, dir: i32, path: UserStr, flags: u32) -> Result
         return place(current, dir);
     }
     let follow = if flags & raw::AT_SYMLINK_NOFOLLOW != 0 { Follow::No } else { Follow::Yes };
-    at_path(current, dir, &path, |walk, path| walk.resolve(path, follow))
+    at_path(current, dir, &path, Resolve::empty(), |walk, path| walk.resolve(path, follow))
 }
 
 /// What is open as `fd`, as a place in the tree; the current directory for AT_FDCWD. EBADF.

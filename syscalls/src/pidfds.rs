@@ -1,21 +1,24 @@
-//! Descriptors of processes: pidfd_open(2), pidfd_send_signal(2).
+//! Descriptors of processes: pidfd_open(2), pidfd_send_signal(2), pidfd_getfd(2).
 
 use crate::args::Args;
 use crate::epolls::status;
 use crate::files::install_new;
-use crate::paths::{check_flags, file};
+use crate::paths::{check_flags, file, install};
 use crate::signals;
 use crate::table::{Calls, fast};
 use alloc::sync::Arc;
 use base::{Errno, Result};
 use linux_raw_sys::general as raw;
 use process::pidfd::PidFd;
-use process::{Current, Process, pid};
+use process::{Current, Process, inspect, pid};
 use vfs::Description;
 
 /// The family.
-pub const CALLS: Calls =
-    &[(raw::__NR_pidfd_open, fast!(pidfd_open)), (raw::__NR_pidfd_send_signal, fast!(pidfd_send_signal))];
+pub const CALLS: Calls = &[
+    (raw::__NR_pidfd_open, fast!(pidfd_open)),
+    (raw::__NR_pidfd_send_signal, fast!(pidfd_send_signal)),
+    (raw::__NR_pidfd_getfd, fast!(pidfd_getfd)),
+];
 
 /// pidfd_open(2). Descriptors of single threads (PIDFD_THREAD) are not offered.
 fn pidfd_open(current: &mut Current, args: &Args) -> Result<usize> {
@@ -59,4 +62,16 @@ fn pidfd_send_signal(current: &mut Current, args: &Args) -> Result<usize> {
     check_flags(args.uint(3), 0)?;
     let target = process(&*described(current, args, 0)?)?;
     signals::send_to(current, &target, args)
+}
+
+/// pidfd_getfd(2): one more descriptor of what another process has open. EPERM unless it may be traced.
+fn pidfd_getfd(current: &mut Current, args: &Args) -> Result<usize> {
+    check_flags(args.uint(2), 0)?;
+    let target = process(&*described(current, args, 0)?)?.any_thread().ok_or(Errno::ESRCH)?;
+    let own = Arc::ptr_eq(&target.process, &current.thread.process);
+    if !own && !inspect::may_attach(&current.cred, &target) {
+        return Err(Errno::EPERM.into());
+    }
+    let files = target.view.lock().files.clone().ok_or(Errno::ESRCH)?;
+    install(current, files.get(args.uint(1))?, true)
 }

@@ -1,6 +1,7 @@
 //! Scheduling: yield, affinity, nice values, policies (sched(7)).
 
 use crate::args::Args;
+use crate::sched_attr::{self, Wanted};
 use crate::table::{Calls, fast, slow};
 use crate::wait::Slow;
 use alloc::sync::Arc;
@@ -32,7 +33,8 @@ fn sched_yield(_: &mut Current, _: &Args) -> Result<usize> {
     if executor::is_alone() { Ok(0) } else { Err(Error::WouldBlock) }
 }
 
-fn thread(current: &Current, id: i32) -> Result<Arc<Thread>> {
+/// The thread an id names; the caller for 0. ESRCH.
+pub fn thread(current: &Current, id: i32) -> Result<Arc<Thread>> {
     if id == 0 {
         return Ok(current.thread.clone());
     }
@@ -40,7 +42,7 @@ fn thread(current: &Current, id: i32) -> Result<Arc<Thread>> {
 }
 
 /// Whether the caller may change how `target` is scheduled.
-fn may_change(current: &Current, target: &Thread) -> bool {
+pub fn may_change(current: &Current, target: &Thread) -> bool {
     let theirs = target.cred();
     current.cred.euid == theirs.euid || current.cred.euid == theirs.uid || current.cred.has(Capability::SysNice)
 }
@@ -80,7 +82,8 @@ fn setaffinity(current: &mut Current, args: &Args) -> Result<usize> {
     Ok(0)
 }
 
-fn nice_of(class: Class) -> i8 {
+/// The nice value of a class that has one, else 0.
+pub fn nice_of(class: Class) -> i8 {
     match class {
         Class::Fair { nice } | Class::Batch { nice } => nice,
         _ => 0,
@@ -116,7 +119,8 @@ fn priority_targets(current: &Current, which: u32, who: i32) -> Result<alloc::ve
     if targets.is_empty() { Err(Errno::ESRCH.into()) } else { Ok(targets) }
 }
 
-fn class_of(thread: &Thread) -> Class {
+/// How a thread is scheduled.
+pub fn class_of(thread: &Thread) -> Class {
     thread.sched_params().class
 }
 
@@ -144,11 +148,12 @@ fn setpriority(current: &mut Current, args: &Args) -> Result<usize> {
 }
 
 /// RLIMIT_NICE is 20 minus the lowest nice value allowed.
-fn may_raise(current: &Current, target: &Thread, nice: i8) -> bool {
+pub fn may_raise(current: &Current, target: &Thread, nice: i8) -> bool {
     current.cred.has(Capability::SysNice) || (20 - i64::from(nice)) as u64 <= target.limit(Resource::Nice)
 }
 
-fn policy_of(class: Class) -> u32 {
+/// `SCHED_*`.
+pub fn policy_of(class: Class) -> u32 {
     match class {
         Class::RealTime { policy: RtPolicy::Fifo, .. } => raw::SCHED_FIFO,
         Class::RealTime { policy: RtPolicy::RoundRobin, .. } => raw::SCHED_RR,
@@ -158,11 +163,15 @@ fn policy_of(class: Class) -> u32 {
     }
 }
 
+/// SCHED_RESET_ON_FORK, which comes with the policy.
+const RESET_ON_FORK: u32 = 0x4000_0000;
+
 fn getscheduler(current: &mut Current, args: &Args) -> Result<usize> {
     if args.int(0) < 0 {
         return Err(Errno::EINVAL.into());
     }
-    Ok(policy_of(class_of(&*thread(current, args.int(0))?)) as usize)
+    let is = Wanted::of(&*thread(current, args.int(0))?);
+    Ok((is.policy | if is.reset_on_fork { RESET_ON_FORK } else { 0 }) as usize)
 }
 
 fn setscheduler(current: &mut Current, args: &Args) -> Result<usize> {
@@ -171,35 +180,14 @@ fn setscheduler(current: &mut Current, args: &Args) -> Result<usize> {
     }
     let prio = args.ptr::<i32>(2).read()?;
     let target = thread(current, args.int(0))?;
-    set_class(current, &target, args.uint(1), prio)
+    let policy = args.uint(1) & !RESET_ON_FORK;
+    let reset_on_fork = args.uint(1) & RESET_ON_FORK != 0;
+    let prio = u32::try_from(prio).map_err(|_| Errno::EINVAL)?;
+    sched_attr::apply(current, &target, &Wanted { policy, prio, reset_on_fork, ..Wanted::of(&target) })
 }
 
-fn set_class(current: &Current, target: &Thread, policy: u32, prio: i32) -> Result<usize> {
-    let nice = nice_of(class_of(target));
-    let real_time = policy == raw::SCHED_FIFO || policy == raw::SCHED_RR;
-    if real_time != (1..=99).contains(&prio) || (!real_time && prio != 0) {
-        return Err(Errno::EINVAL.into());
-    }
-    let class = match policy {
-        raw::SCHED_NORMAL => Class::Fair { nice },
-        raw::SCHED_BATCH => Class::Batch { nice },
-        raw::SCHED_IDLE => Class::Idle,
-        raw::SCHED_FIFO => Class::RealTime { prio: prio as u8, policy: RtPolicy::Fifo },
-        raw::SCHED_RR => Class::RealTime { prio: prio as u8, policy: RtPolicy::RoundRobin },
-        // SCHED_RESET_ON_FORK and SCHED_DEADLINE are not offered.
-        _ => return Err(Errno::EINVAL.into()),
-    };
-    let within_limit = prio as u64 <= target.limit(Resource::Rtprio);
-    if !may_change(current, target) || (real_time && !within_limit && !current.cred.has(Capability::SysNice)) {
-        return Err(Errno::EPERM.into());
-    }
-    if let Some(task) = &target.view.lock().task {
-        task.set_class(class);
-    }
-    Ok(0)
-}
-
-fn prio_of(class: Class) -> i32 {
+/// The real-time priority; 0 for other classes.
+pub fn prio_of(class: Class) -> i32 {
     match class {
         Class::RealTime { prio, .. } => prio.into(),
         _ => 0,
@@ -221,8 +209,8 @@ fn setparam(current: &mut Current, args: &Args) -> Result<usize> {
     }
     let prio = args.ptr::<i32>(1).read()?;
     let target = thread(current, args.int(0))?;
-    let policy = policy_of(class_of(&target));
-    set_class(current, &target, policy, prio)
+    let prio = u32::try_from(prio).map_err(|_| Errno::EINVAL)?;
+    sched_attr::apply(current, &target, &Wanted { prio, ..Wanted::of(&target) })
 }
 
 fn priority_max(_: &mut Current, args: &Args) -> Result<usize> {

@@ -1,14 +1,13 @@
-//! The system as a whole: uname(2), sysinfo(2), reboot(2), getrandom(2), limits, and what prctl(2) sets.
+//! The system as a whole: uname(2), sysinfo(2), reboot(2), getrandom(2), limits.
 
 use crate::abi;
 use crate::args::Args;
 use crate::table::{Calls, fast};
-use base::cred::ALL_CAPABILITIES;
 use base::{Capability, Errno, Result};
-use linux_raw_sys::{general as nr, prctl as op};
+use linux_raw_sys::general as nr;
 use memory::user::UserPtr;
 use process::limits::{Limit, Resource};
-use process::{Current, Signal, pid, users};
+use process::{Current, pid, users};
 
 /// The family.
 pub const CALLS: Calls = &[
@@ -19,10 +18,8 @@ pub const CALLS: Calls = &[
     (nr::__NR_prlimit64, fast!(prlimit64)),
     (nr::__NR_getrlimit, fast!(getrlimit)),
     (nr::__NR_setrlimit, fast!(setrlimit)),
-    (nr::__NR_prctl, fast!(prctl)),
     (nr::__NR_sethostname, fast!(sethostname)),
     (nr::__NR_setdomainname, fast!(setdomainname)),
-    (nr::__NR_capget, fast!(capget)),
     (nr::__NR_syslog, fast!(syslog)),
 ];
 
@@ -192,79 +189,6 @@ pub fn time(_: &mut Current, args: &Args) -> Result<usize> {
         out.write(&now)?;
     }
     Ok(now as usize)
-}
-
-fn prctl(current: &mut Current, args: &Args) -> Result<usize> {
-    match args.uint(0) {
-        op::PR_SET_NAME => {
-            let mut name = [0; 16];
-            arch::usercopy::read_string(args.addr(1), &mut name[..15])?;
-            if let Some(end) = name.iter().position(|&byte| byte == 0) {
-                name[end..].fill(0);
-            }
-            current.thread.view.lock().name = name;
-            Ok(0)
-        }
-        op::PR_GET_NAME => {
-            args.ptr::<u8>(1).write_slice(&current.thread.name())?;
-            Ok(0)
-        }
-        op::PR_SET_PDEATHSIG => {
-            let signal = match args.size(1) {
-                0 => None,
-                number => Some(Signal::new(number).ok_or(Errno::EINVAL)?),
-            };
-            current.thread.view.lock().parent_death_signal = signal;
-            Ok(0)
-        }
-        op::PR_GET_PDEATHSIG => {
-            let signal = current.thread.view.lock().parent_death_signal;
-            args.ptr::<i32>(1).write(&signal.map_or(0, |signal| signal.number().into()))?;
-            Ok(0)
-        }
-        op::PR_SET_CHILD_SUBREAPER => {
-            let tree = process::tree::lock();
-            current.thread.process.links(&tree).subreaper = args.size(1) != 0;
-            Ok(0)
-        }
-        op::PR_GET_CHILD_SUBREAPER => {
-            let subreaper = current.thread.process.links(&process::tree::lock()).subreaper;
-            args.ptr::<i32>(1).write(&subreaper.into())?;
-            Ok(0)
-        }
-        op::PR_CAPBSET_READ => {
-            let bit = args.size(1);
-            if bit > 63 || ALL_CAPABILITIES >> bit & 1 == 0 {
-                return Err(Errno::EINVAL.into());
-            }
-            Ok((current.cred.bounding >> bit & 1) as usize)
-        }
-        op::PR_GET_SECUREBITS => Ok(current.cred.securebits as usize),
-        // Nothing runs with more privilege through execve here that no_new_privs could take away, but the mark is not
-        // kept, so it is not offered.
-        _ => Err(Errno::EINVAL.into()),
-    }
-}
-
-/// capget(2), version 3 of its header, for any thread.
-fn capget(current: &mut Current, args: &Args) -> Result<usize> {
-    const VERSION_3: u32 = 0x2008_0522;
-    let header = args.ptr::<[u32; 2]>(0);
-    let [version, id] = header.read()?;
-    if version != VERSION_3 {
-        header.write(&[VERSION_3, id])?;
-        let probe = args.size(1) == 0;
-        return if probe { Ok(0) } else { Err(Errno::EINVAL.into()) };
-    }
-    let cred = match id as i32 {
-        0 => current.cred.clone(),
-        id if id < 0 => return Err(Errno::EINVAL.into()),
-        id => pid::find_thread(id as u32).ok_or(Errno::ESRCH)?.cred(),
-    };
-    let sets = [cred.effective, cred.permitted, cred.inheritable];
-    let out: [u32; 6] = core::array::from_fn(|i| (sets[i % 3] >> (32 * (i / 3))) as u32);
-    args.ptr::<[u32; 6]>(1).write(&out)?;
-    Ok(0)
 }
 
 /// syslog(2): reading the whole log, its size, the console's level.

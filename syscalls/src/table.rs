@@ -5,8 +5,9 @@ use crate::args::Args;
 use crate::legacy::OLD;
 use crate::wait::Slow;
 use crate::{
-    copying, creation, epolls, fcntl, files, futex, identity, io, mapping, mounts, names, ownership, pidfds, polling,
-    scheduling, signals, sizes, sockets, stat, system, time, timers, xattr,
+    capabilities, copying, creation, epolls, fcntl, files, futex, identity, io, mapping, membarrier, mounts, names,
+    openat2, ownership, pidfds, polling, prctl, sched_attr, scheduling, signals, sizes, sockets, stat, system, time,
+    timers, xattr,
 };
 use base::{Errno, Result};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -78,6 +79,11 @@ const FAMILIES: &[Calls] = &[
     scheduling::CALLS,
     signals::CALLS,
     system::CALLS,
+    prctl::CALLS,
+    capabilities::CALLS,
+    sched_attr::CALLS,
+    membarrier::CALLS,
+    openat2::CALLS,
     time::CALLS,
     timers::CALLS,
     futex::CALLS,

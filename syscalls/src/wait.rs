@@ -8,8 +8,8 @@ use crate::files::Opening;
 use crate::io::{Spot, Way};
 use crate::sockets::{accepting, many, receiving, sending};
 use crate::{
-    children, copying, creation, epolls, execution, fcntl, files, futex, io, mapping, polling, select, signals, sizes,
-    time,
+    children, copying, creation, epolls, execution, fcntl, files, futex, io, mapping, membarrier, openat2, polling,
+    select, signals, sizes, time,
 };
 use base::{Errno, Result};
 use memory::try_pin;
@@ -30,6 +30,7 @@ pub enum Slow {
     Wait4,
     Waitid,
     Futex,
+    FutexWaitv,
     SchedYield,
     Nanosleep,
     ClockNanosleep,
@@ -50,6 +51,7 @@ pub enum Slow {
     Open,
     Creat,
     Openat,
+    Openat2,
     Flock,
     Fcntl,
     Ioctl,
@@ -78,6 +80,7 @@ pub enum Slow {
     Munlock,
     Mlockall,
     Munlockall,
+    Membarrier,
     Accept,
     Accept4,
     Connect,
@@ -95,6 +98,7 @@ pub async fn finish(current: &mut Current, slow: Slow, args: &Args) -> Result<us
         // A yield ends where the thread runs.
         Slow::Never | Slow::SchedYield => Err(Errno::EAGAIN.into()),
         Slow::Futex => futex::futex(current, args).await,
+        Slow::FutexWaitv => try_pin(futex::waitv(current, args))?.await,
         Slow::Wait4 => children::wait4(current, args).await,
         Slow::Waitid => children::waitid(current, args).await,
         Slow::Nanosleep => time::nanosleep(current, args).await,
@@ -156,6 +160,8 @@ pub async fn finish(current: &mut Current, slow: Slow, args: &Args) -> Result<us
         Slow::Open => try_pin(files::finish_open(current, Opening::open(args)))?.await,
         Slow::Creat => try_pin(files::finish_open(current, Opening::creat(args)))?.await,
         Slow::Openat => try_pin(files::finish_open(current, Opening::openat(args)))?.await,
+        Slow::Openat2 => try_pin(openat2::finish(current, args))?.await,
+        Slow::Membarrier => try_pin(membarrier::barrier(current, args))?.await,
         Slow::Truncate => try_pin(sizes::finish_truncate(current, args))?.await,
         Slow::Ftruncate => try_pin(sizes::finish_ftruncate(current, args))?.await,
         Slow::Fallocate => try_pin(sizes::finish_fallocate(current, args))?.await,

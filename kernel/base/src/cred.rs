@@ -75,6 +75,8 @@ pub struct Credentials {
     pub bounding: u64,
     pub ambient: u64,
     pub securebits: u32,
+    /// No program that it executes gives it more privileges (PR_SET_NO_NEW_PRIVS).
+    pub no_new_privs: bool,
 }
 
 impl Credentials {
@@ -96,6 +98,7 @@ impl Credentials {
             bounding: ALL_CAPABILITIES,
             ambient: 0,
             securebits: 0,
+            no_new_privs: false,
         }
     }
 

@@ -81,6 +81,8 @@ pub struct Request {
     pub child_tid: VirtAddr,
     /// Where the parent finds the pidfd, with PIDFD.
     pub pidfd: VirtAddr,
+    /// The child's number, if the caller chooses it (clone3(2) set_tid).
+    pub number: Option<i32>,
 }
 
 /// The combinations that are EINVAL: the first set may not come with the second (and, for the last field true, may not
@@ -213,7 +215,10 @@ async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -
     if flags.contains(Flags::SETTLS) {
         cx.set_tls(request.tls);
     }
-    let pid = Pid::allocate()?;
+    let pid = match request.number {
+        None => Pid::allocate()?,
+        Some(number) => choose_pid(parent, number)?,
+    };
     let (process, owner) = if flags.contains(Flags::THREAD) {
         (None, parent.thread.process.clone())
     } else {
@@ -230,6 +235,7 @@ async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -
         task: None,
         pid: pid.clone(),
         parent_death_signal: None,
+        robust_list: VirtAddr(0),
         charge: Some(charge),
     };
     let thread = Thread::new(owner, parent.thread.mask(), view);
@@ -246,7 +252,6 @@ async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -
         actions,
         clear_child_tid: if flags.contains(Flags::CHILD_CLEARTID) { request.child_tid } else { VirtAddr(0) },
         set_child_tid: if flags.contains(Flags::CHILD_SETTID) { request.child_tid } else { VirtAddr(0) },
-        robust_list: VirtAddr(0),
         alt_stack: if keeps_stack { parent.alt_stack } else { Default::default() },
         saved_mask: None,
         resume: None,
@@ -255,10 +260,21 @@ async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -
         futex: None,
         parked: None,
         exiting: None,
+        timer_slack: (parent.timer_slack.0, parent.timer_slack.0),
         trampoline: parent.trampoline,
         vfork: None,
     };
-    Ok(Parts { current, process, nice: parent.thread.sched_params() })
+    Ok(Parts { current, process, nice: parent.thread.child_params() })
+}
+
+/// A number of the caller's choice. EINVAL for what is none, EPERM without privilege, EEXIST if it is taken.
+fn choose_pid(parent: &Current, number: i32) -> Result<Arc<Pid>, Errno> {
+    let number = u32::try_from(number).ok().filter(|number| (1..crate::pid::limit()).contains(number));
+    let number = number.ok_or(Errno::EINVAL)?;
+    if !parent.cred.has(Capability::CheckpointRestore) && !parent.cred.has(Capability::SysAdmin) {
+        return Err(Errno::EPERM);
+    }
+    Pid::take(number)
 }
 
 fn child_actions(parent: &Current, flags: Flags) -> Arc<Actions> {
@@ -384,6 +400,7 @@ pub fn first(fs: Arc<FsContext>) -> Result<Current> {
         task: None,
         pid: pid.clone(),
         parent_death_signal: None,
+        robust_list: VirtAddr(0),
         charge: Some(users::charge(&cred, u64::MAX)?),
     };
     let thread = Thread::new(process.clone(), crate::SignalSet::EMPTY, view);
@@ -404,12 +421,12 @@ pub fn first(fs: Arc<FsContext>) -> Result<Current> {
         actions,
         clear_child_tid: VirtAddr(0),
         set_child_tid: VirtAddr(0),
-        robust_list: VirtAddr(0),
         alt_stack: Default::default(),
         saved_mask: None,
         resume: None,
         trampoline: VirtAddr(0),
         exiting: None,
+        timer_slack: (50_000, 50_000),
         vfork: None,
         transferred: 0,
         carried: None,

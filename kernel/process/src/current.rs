@@ -15,6 +15,7 @@ use core::pin::Pin;
 use core::task::Poll;
 use executor::Completion;
 use memory::Space;
+use memory::space::Marks;
 use pin_project_lite::pin_project;
 use vfs::{Caller, Description, FdTable, FsContext, OpenFlags};
 
@@ -94,8 +95,6 @@ pub struct Current {
     pub clear_child_tid: VirtAddr,
     /// Written with the thread id before the program runs for the first time.
     pub set_child_tid: VirtAddr,
-    /// The head of the robust futex list; null for none.
-    pub robust_list: VirtAddr,
     /// The alternate signal stack.
     pub alt_stack: AltStack,
     /// The mask to go back to when no handler runs after sigsuspend, ppoll, pselect, epoll_pwait.
@@ -114,6 +113,9 @@ pub struct Current {
     pub trampoline: VirtAddr,
     /// Set when the thread has asked to exit: its wait status.
     pub exiting: Option<i32>,
+    /// By how many nanoseconds its timers may be late, and what PR_SET_TIMERSLACK with 0 makes of that. (They never are by
+    /// design, so nothing else looks at it.)
+    pub timer_slack: (u64, u64),
     /// Fires when the thread lets go of its address space: its parent waits in vfork.
     pub vfork: Option<Arc<Completion>>,
 }
@@ -139,8 +141,17 @@ impl Current {
         {
             charge.move_to(cred.uid);
         }
+        let ids = |cred: &Credentials| [cred.euid, cred.egid, cred.fsuid, cred.fsgid];
+        let changed = ids(&cred) != ids(&self.cred) || cred.permitted & !self.cred.permitted != 0;
+        if changed {
+            // Who was allowed to look in, and whose death mattered, was another's to decide.
+            view.parent_death_signal = None;
+        }
         view.cred = cred.clone();
         drop(view);
+        if changed {
+            self.space.mark(Marks::DUMPABLE, false);
+        }
         self.cred = cred;
     }
 

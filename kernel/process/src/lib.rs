@@ -18,6 +18,7 @@ pub mod current;
 pub mod exec;
 pub mod exit;
 pub mod futex;
+pub mod inspect;
 pub mod interrupt;
 pub mod limits;
 pub mod oom;

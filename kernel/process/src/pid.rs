@@ -43,9 +43,13 @@ impl Pid {
         let mut table = TABLE.lock();
         let number = table.free_number().ok_or(Errno::EAGAIN)?;
         table.last = number;
-        let pid = Arc::new(Pid { number, links: SpinLock::new(rank::THREAD, Links::default()) });
-        table.pids.insert(number, Arc::downgrade(&pid));
-        Ok(pid)
+        Ok(table.enter(number))
+    }
+
+    /// Takes this number. EEXIST if anything names it.
+    pub fn take(number: u32) -> Result<Arc<Pid>, Errno> {
+        let mut table = TABLE.lock();
+        if table.pids.contains_key(&number) { Err(Errno::EEXIST) } else { Ok(table.enter(number)) }
     }
 
     /// The number in the initial pid namespace.
@@ -91,6 +95,13 @@ impl Drop for Pid {
 }
 
 impl Table {
+    /// A new holder of a free number.
+    fn enter(&mut self, number: u32) -> Arc<Pid> {
+        let pid = Arc::new(Pid { number, links: SpinLock::new(rank::THREAD, Links::default()) });
+        self.pids.insert(number, Arc::downgrade(&pid));
+        pid
+    }
+
     fn free_number(&self) -> Option<u32> {
         let from = self.last + 1;
         let low = if from > RESERVED { RESERVED } else { 1 };

@@ -16,7 +16,7 @@ const LIMIT: usize = 2048;
 
 /// Walks the thread's list. Bad memory ends the walk.
 pub(crate) async fn release_all(current: &mut Current) {
-    let head = core::mem::take(&mut current.robust_list);
+    let head = core::mem::take(&mut current.thread.view.lock().robust_list);
     if head != VirtAddr(0) {
         // Nobody is left to be told of an error.
         let _ = walk(current, head).await;

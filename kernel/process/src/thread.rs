@@ -7,11 +7,12 @@ use crate::times::ThreadTimes;
 use crate::users::Charge;
 use crate::{Pid, futex, limits};
 use alloc::sync::Arc;
+use arch::addr::VirtAddr;
 use base::{Credentials, rank};
 use bitflags::bitflags;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use executor::spin::SpinLock;
-use executor::{SchedParams, Task};
+use executor::{Class, SchedParams, Task};
 use memory::Space;
 use vfs::{FdTable, FsContext};
 
@@ -62,6 +63,8 @@ pub struct View {
     pub pid: Arc<Pid>,
     /// The signal it gets when its parent thread exits (PR_SET_PDEATHSIG).
     pub parent_death_signal: Option<Signal>,
+    /// The head of its robust futex list (set_robust_list(2)); null for none.
+    pub robust_list: VirtAddr,
     /// Its place in the count of its user's threads, until it exits.
     pub(crate) charge: Option<Charge>,
 }
@@ -72,6 +75,8 @@ pub struct Thread {
     pub process: Arc<Process>,
     tid: AtomicU32,
     conditions: AtomicU32,
+    /// Its children are scheduled by default (SCHED_RESET_ON_FORK).
+    resets_on_fork: AtomicBool,
     mask: AtomicU64,
     /// [`Space::id`] of the address space in `view`, so that a switch need not lock that. 0 for none.
     space_id: AtomicUsize,
@@ -97,6 +102,7 @@ impl Thread {
             process,
             tid: AtomicU32::new(view.pid.number()),
             conditions: AtomicU32::new(0),
+            resets_on_fork: AtomicBool::new(false),
             mask: AtomicU64::new(mask.0),
             space_id,
             waiting_for: AtomicU64::new(0),
@@ -193,11 +199,34 @@ impl Thread {
         }
     }
 
-    /// How a child of this thread is to be scheduled: as it is, on the CPUs it may use.
+    /// Whether its children are scheduled by default (SCHED_RESET_ON_FORK).
+    pub fn resets_on_fork(&self) -> bool {
+        self.resets_on_fork.load(Ordering::Relaxed)
+    }
+
+    /// Says whether they are.
+    pub fn set_resets_on_fork(&self, resets: bool) {
+        self.resets_on_fork.store(resets, Ordering::Relaxed);
+    }
+
+    /// How it is scheduled, and on which CPUs.
     pub fn sched_params(&self) -> SchedParams {
         let view = self.view.lock();
         let Some(task) = &view.task else { return SchedParams::default() };
         SchedParams { class: task.class(), affinity: task.affinity(), ..SchedParams::default() }
+    }
+
+    /// How a child of this thread is to be scheduled: as it is, unless it asked for the default.
+    pub(crate) fn child_params(&self) -> SchedParams {
+        let params = self.sched_params();
+        let class = match params.class {
+            class if !self.resets_on_fork() => class,
+            Class::Fair { nice } => Class::Fair { nice: nice.max(0) },
+            Class::Batch { nice } => Class::Batch { nice: nice.max(0) },
+            Class::Idle => Class::Idle,
+            Class::RealTime { .. } => Class::default(),
+        };
+        SchedParams { class, ..params }
     }
 
     /// Sets a condition on oneself, which is awake.

@@ -9,7 +9,7 @@ use crate::inode::{Device, FileType, NewKind};
 use crate::mount::Location;
 use crate::names;
 use crate::open::{self, Request};
-use crate::path::{Follow, Walk};
+use crate::path::{Follow, Resolve, Walk};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -113,7 +113,7 @@ impl<'a> Target<'a> {
     }
 
     fn walk(&self) -> Walk<'_> {
-        Walk { caller: &self.caller, root: self.root.clone(), start: self.root.clone() }
+        Walk { caller: &self.caller, root: self.root.clone(), start: self.root.clone(), resolve: Resolve::empty() }
     }
 
     /// Makes an entry; bytes of a regular file come by [`Target::write`]. What fails for want of space ends

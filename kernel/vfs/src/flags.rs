@@ -48,6 +48,9 @@ bitflags! {
     }
 }
 
+/// Every bit that open(2) knows; openat2(2) refuses others.
+pub const VALID: u32 = OpenFlags::all().bits() | raw::O_ACCMODE;
+
 impl OpenFlags {
     /// What fcntl(F_SETFL) can change.
     pub const SETTABLE: OpenFlags = OpenFlags::APPEND

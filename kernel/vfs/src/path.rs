@@ -12,10 +12,33 @@ use crate::mount::Location;
 use crate::permission::{self, Access};
 use alloc::vec::Vec;
 use base::{Errno, Result};
+use bitflags::bitflags;
 use core::ops::{Deref, Range};
+use linux_raw_sys::general as raw;
 
 /// The most symbolic links that one path may lead through.
 pub const MAX_LINKS: u32 = 40;
+
+bitflags! {
+    /// Where a walk may not lead (openat2(2), `RESOLVE_*`).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Resolve: u64 {
+        /// EXDEV where it would cross a mount.
+        const NO_XDEV = raw::RESOLVE_NO_XDEV as u64;
+        /// ELOOP where a link leads to an object itself (/proc/PID/fd).
+        const NO_MAGICLINKS = raw::RESOLVE_NO_MAGICLINKS as u64;
+        /// ELOOP at any symbolic link.
+        const NO_SYMLINKS = raw::RESOLVE_NO_SYMLINKS as u64;
+        /// EXDEV where it would leave the directory it began in.
+        const BENEATH = raw::RESOLVE_BENEATH as u64;
+        /// The directory it begins in is its root.
+        const IN_ROOT = raw::RESOLVE_IN_ROOT as u64;
+        /// EAGAIN where it would have to wait. No walk here waits.
+        const CACHED = raw::RESOLVE_CACHED as u64;
+        /// What keeps it under the directory it began in.
+        const SCOPED = Self::BENEATH.bits() | Self::IN_ROOT.bits();
+    }
+}
 
 /// Who walks, and from where.
 pub struct Walk<'a> {
@@ -25,6 +48,8 @@ pub struct Walk<'a> {
     pub root: Location,
     /// Where relative paths begin.
     pub start: Location,
+    /// Where it may not lead.
+    pub resolve: Resolve,
 }
 
 /// Whether a symbolic link at the very end is followed.
@@ -42,7 +67,16 @@ impl<'a> Walk<'a> {
     pub fn new(caller: &'a Caller<'a>, fs: &FsContext, dir: Option<&Description>) -> Walk<'a> {
         let (root, cwd) = fs.root_and_cwd();
         let start = dir.map_or(cwd, |dir| dir.location());
-        Walk { caller, root, start }
+        Walk { caller, root, start, resolve: Resolve::empty() }
+    }
+
+    /// The same walk under the restrictions of openat2(2).
+    pub fn restricted(mut self, resolve: Resolve) -> Walk<'a> {
+        if resolve.intersects(Resolve::SCOPED) {
+            self.root = self.start.clone();
+        }
+        self.resolve = resolve;
+        self
     }
 
     /// What `path` leads to. ENOENT also for the empty path (AT_EMPTY_PATH is the caller's: `start` is then meant).
@@ -66,6 +100,21 @@ impl<'a> Walk<'a> {
             }
             return Ok(found);
         }
+    }
+
+    /// The root, for a path or a link that begins there. EXDEV where that leads out of the restrictions, seen from `from`.
+    fn to_root(&self, from: Option<&Location>) -> Result<Location> {
+        if self.resolve.contains(Resolve::BENEATH) {
+            return Err(Errno::EXDEV.into());
+        }
+        self.allow(from.unwrap_or(&self.start), self.root.clone())
+    }
+
+    /// `to`, unless it lies on another mount than `from` and that matters. EXDEV.
+    #[inline]
+    fn allow(&self, from: &Location, to: Location) -> Result<Location> {
+        let stays = !self.resolve.contains(Resolve::NO_XDEV) || alloc::sync::Arc::ptr_eq(&from.mount, &to.mount);
+        if stays { Ok(to) } else { Err(Errno::EXDEV.into()) }
     }
 
     /// The directory that the last component of `path` is in; the last component is not looked at.
@@ -150,7 +199,7 @@ impl<'w, 'p> Walker<'w, 'p> {
     pub fn new(walk: &'w Walk<'w>, path: &'p [u8]) -> Result<Walker<'w, 'p>> {
         let at = match path.first() {
             None => return Err(Errno::ENOENT.into()),
-            Some(b'/') => walk.root.clone(),
+            Some(b'/') => walk.to_root(None)?,
             Some(_) => walk.start.clone(),
         };
         Ok(Walker { walk, at, text: Text::Given(path), pos: 0, links: 0 })
@@ -223,9 +272,17 @@ impl<'w, 'p> Walker<'w, 'p> {
     pub fn find(&self, component: &Last) -> Result<Option<Location>> {
         match component.kind {
             LastKind::Root | LastKind::Dot => Ok(Some(self.at.clone())),
-            LastKind::DotDot => Ok(Some(self.at.parent(&self.walk.root))),
+            LastKind::DotDot => {
+                if self.walk.resolve.contains(Resolve::BENEATH) && self.at.same(&self.walk.root) {
+                    return Err(Errno::EXDEV.into());
+                }
+                self.walk.allow(&self.at, self.at.parent(&self.walk.root)).map(Some)
+            }
             LastKind::Name => match self.at.dentry.lookup(self.walk.caller, self.name(component)) {
-                Ok(dentry) => Ok(Some(Location { mount: self.at.mount.clone(), dentry }.cross())),
+                Ok(dentry) => {
+                    let found = Location { mount: self.at.mount.clone(), dentry }.cross();
+                    self.walk.allow(&self.at, found).map(Some)
+                }
                 Err(base::Error::Errno(Errno::ENOENT)) => Ok(None),
                 Err(error) => Err(error),
             },
@@ -240,8 +297,19 @@ impl<'w, 'p> Walker<'w, 'p> {
         if self.links > MAX_LINKS {
             return Err(Errno::ELOOP.into());
         }
+        let resolve = self.walk.resolve;
+        if resolve.contains(Resolve::NO_SYMLINKS) {
+            return Err(Errno::ELOOP.into());
+        }
         match link.inode().readlink(self.walk.caller)? {
             Link::Location(target) => {
+                if resolve.contains(Resolve::NO_MAGICLINKS) {
+                    return Err(Errno::ELOOP.into());
+                }
+                if resolve.intersects(Resolve::SCOPED) {
+                    return Err(Errno::EXDEV.into());
+                }
+                let target = self.walk.allow(&self.at, target)?;
                 if component.slash && target.inode().kind() != FileType::Directory {
                     return Err(Errno::ENOTDIR.into());
                 }
@@ -250,7 +318,7 @@ impl<'w, 'p> Walker<'w, 'p> {
             Link::Path(mut target) => {
                 let Some(first) = target.first() else { return Err(Errno::ENOENT.into()) };
                 if *first == b'/' {
-                    self.at = self.walk.root.clone();
+                    self.at = self.walk.to_root(Some(&self.at))?;
                 }
                 let rest = &self.text[component.range.end..];
                 target.try_reserve(rest.len()).map_err(|_| Errno::ENOMEM)?;

@@ -128,6 +128,7 @@ fn child(parent: &mut Current, flags: clone::Flags, script: Vec<Act>, spawn: fn(
         parent_tid: null,
         child_tid: null,
         pidfd: null,
+        number: None,
     };
     now(clone::clone(parent, request, spawn)).expect("a child")
 }
@@ -259,7 +260,6 @@ fn fork_view(first: &Current) -> Current {
         actions: first.actions.clone(),
         clear_child_tid: VirtAddr(0),
         set_child_tid: VirtAddr(0),
-        robust_list: VirtAddr(0),
         alt_stack: Default::default(),
         saved_mask: None,
         resume: None,
@@ -267,8 +267,9 @@ fn fork_view(first: &Current) -> Current {
         carried: None,
         futex: None,
         parked: None,
-        trampoline: VirtAddr(0),
         exiting: None,
+        timer_slack: (0, 0),
+        trampoline: VirtAddr(0),
         vfork: None,
     }
 }

@@ -2,13 +2,14 @@
 
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
-use rt::raw::errno::{EBADF, ECHILD, EINVAL, ESRCH};
+use rt::raw::errno::{EBADF, ECHILD, EINVAL, EPERM, ESRCH};
 use rt::raw::general::*;
 use rt::raw::ioctl::FIOASYNC;
 use rt::signal;
 use rt::sys::{self, Errno, check};
 use rt::{println, syscall2, syscall3, syscall4, syscall5};
 
+use crate::support::{become_user, call};
 use crate::{Outcome, check, tests};
 
 tests! {
@@ -17,6 +18,8 @@ tests! {
     waitid_takes_a_pidfd,
     clone_gives_the_parent_a_pidfd,
     a_pidfd_of_nobody_is_refused,
+    pidfd_getfd_gives_what_another_process_has_open,
+    pidfd_getfd_is_for_those_who_may_trace,
     a_file_with_o_async_signals_its_owner,
     fioasync_off_ends_the_signals,
     f_setsig_says_which_file_and_why,
@@ -197,5 +200,46 @@ fn f_setsig_says_which_file_and_why() -> Outcome {
     println!("code {code}, descriptor {file} (expected {})", pipe[0]);
     check!(code == 1 && file == pipe[0]);
     check!(fcntl(pipe[0], F_SETSIG, 65) == Err(Errno(EINVAL)));
+    Ok(())
+}
+
+fn getfd(pidfd: i32, fd: i32, flags: usize) -> Result<i32, Errno> {
+    call(__NR_pidfd_getfd, [pidfd as usize, fd as usize, flags]).map(|fd| fd as i32)
+}
+
+fn pidfd_getfd_gives_what_another_process_has_open() -> Outcome {
+    let pipe = sys::pipe(0)?;
+    let gate = sys::pipe(0)?;
+    let child = match sys::fork()? {
+        0 => {
+            let _ = (sys::dup3(pipe[1], 77, 0), sys::write(gate[1], b"x"));
+            sys::sleep_ms(60_000);
+            sys::exit_group(0)
+        }
+        child => child,
+    };
+    sys::close(pipe[1])?;
+    sys::read(gate[0], &mut [0])?;
+    let pidfd = pidfd_open(child, 0)?;
+    let fd = getfd(pidfd, 77, 0)?;
+    check!(fcntl(fd, F_GETFD, 0)? == FD_CLOEXEC as usize);
+    sys::write(fd, b"y")?;
+    let mut byte = [0];
+    check!(sys::read(pipe[0], &mut byte)? == 1 && byte == *b"y");
+    check!(getfd(pidfd, 78, 0) == Err(Errno(EBADF)));
+    check!(getfd(pidfd, 77, 1) == Err(Errno(EINVAL)));
+    check!(getfd(pipe[0], 77, 0) == Err(Errno(EBADF)));
+    signal::kill(child, SIGKILL)?;
+    sys::wait4(child, 0)?;
+    check!(getfd(pidfd, 77, 0) == Err(Errno(ESRCH)));
+    Ok(())
+}
+
+fn pidfd_getfd_is_for_those_who_may_trace() -> Outcome {
+    let (child, gate) = child_at_gate(0)?;
+    let pidfd = pidfd_open(child, 0)?;
+    become_user(4321)?;
+    check!(getfd(pidfd, 0, 0) == Err(Errno(EPERM)));
+    sys::write(gate, b"x")?;
     Ok(())
 }

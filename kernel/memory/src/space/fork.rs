@@ -17,6 +17,7 @@ impl Space {
         let parent = self.write().await;
         crate::admit(parent.areas.len() * 256 + 4096)?;
         let child = Space::new(parent.layout).map_err(Errno::from)?;
+        child.marks.store(self.marks.load(Relaxed), Relaxed);
         // Nobody else knows the child yet.
         let mut copy = child.inner.try_write().ok_or(Errno::ENOMEM)?;
         copy.brk = parent.brk;

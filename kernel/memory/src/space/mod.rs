@@ -44,8 +44,8 @@ use alloc::sync::{Arc, Weak};
 use arch::addr::{PAGE_SIZE, VirtAddr};
 use arch::paging::USER_END;
 use areas::Areas;
-use core::sync::atomic::AtomicIsize;
 use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicIsize, AtomicU32};
 use executor::spin::SpinLock;
 use executor::{RwLock, WriteGuard};
 use table::Tables;
@@ -136,6 +136,21 @@ pub struct Space {
     /// Mapped frames by kind.
     anonymous: AtomicIsize,
     file: AtomicIsize,
+    /// What programs have said of it, which is nothing to the memory itself.
+    marks: AtomicU32,
+}
+
+bitflags::bitflags! {
+    /// What a program says of its address space for others to heed. A fork copies it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Marks: u32 {
+        /// Others of the same identity may look into it (prctl(2) PR_SET_DUMPABLE).
+        const DUMPABLE = 1;
+        /// Registered for membarrier(2) MEMBARRIER_CMD_GLOBAL_EXPEDITED.
+        const GLOBAL_BARRIERS = 2;
+        /// Registered for membarrier(2) MEMBARRIER_CMD_PRIVATE_EXPEDITED.
+        const PRIVATE_BARRIERS = 4;
+    }
 }
 
 impl Space {
@@ -158,7 +173,27 @@ impl Space {
             recent: SpinLock::new(ranks::RECENT, None),
             anonymous: AtomicIsize::new(0),
             file: AtomicIsize::new(0),
+            marks: AtomicU32::new(Marks::DUMPABLE.bits()),
         }))
+    }
+
+    /// What was said of it.
+    pub fn marks(&self) -> Marks {
+        Marks::from_bits_truncate(self.marks.load(Relaxed))
+    }
+
+    /// Says something of it, or takes it back.
+    pub fn mark(&self, marks: Marks, on: bool) {
+        if on {
+            self.marks.fetch_or(marks.bits(), Relaxed);
+        } else {
+            self.marks.fetch_and(!marks.bits(), Relaxed);
+        }
+    }
+
+    /// Waits until each CPU that runs in this space has passed a full memory barrier since the call (membarrier(2)).
+    pub async fn barrier(&self) {
+        self.root.barrier().await;
     }
 
     /// Makes this the space that programs on the calling CPU run in and that user copies go to. Costs next to nothing where

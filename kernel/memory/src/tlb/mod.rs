@@ -30,7 +30,7 @@ use base::PerCpu;
 use base::percpu::Padded;
 use core::ptr;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, fence};
 use executor::spin::SpinLock;
 use executor::{ALL, WaitQueue};
 
@@ -44,6 +44,8 @@ const LETTERS: usize = 4;
 enum What {
     Pages(VirtAddr, usize),
     Leave,
+    /// Nothing but what [`service`] does anyway.
+    Barrier,
 }
 
 struct Mailbox {
@@ -198,6 +200,8 @@ impl Root {
         let bit = 1 << cpu::id();
         let old = cpu.current.swap(Arc::into_raw(self.clone()).cast_mut(), Relaxed);
         self.active.fetch_or(bit, SeqCst);
+        // What the program reads from here on it reads after the bit is seen (see [`Root::barrier`]).
+        fence(SeqCst);
         let asid = self.choose_asid(tlb, cpu);
         let flush = match asid {
             // Number 0 is not this space's own.
@@ -300,6 +304,17 @@ impl Root {
         }
     }
 
+    /// Has all CPUs that the space is active on pass a full memory barrier. Waits until they have. A CPU that switches to the space
+    /// after the active mask was read passes one then.
+    pub async fn barrier(&self) {
+        fence(SeqCst);
+        let others = self.active.load(SeqCst) & !(1 << cpu::id());
+        if others != 0 {
+            self.ask(others, What::Barrier).await;
+        }
+        fence(SeqCst);
+    }
+
     /// Has all other CPUs let go of the space, where it is only still active. Waits until they have.
     pub async fn leave_others(&self) {
         let others = self.active.load(SeqCst) & !(1 << cpu::id());
@@ -309,42 +324,46 @@ impl Root {
     }
 
     async fn ask(&self, cpus: u64, what: What) {
-        let tlb = &state().tlb;
-        let (mut left, request) = self.post(tlb, cpus, what);
-        while left != 0 {
-            let cpu = tlb.cpus.of(left.trailing_zeros() as usize);
-            cpu.queue.wait_until(ALL, || (cpu.served.load(Acquire) >= request).then_some(())).await;
-            left &= left - 1;
-        }
+        ask(cpus, what, ptr::from_ref(self).addr()).await;
     }
+}
 
-    /// Puts a letter into each mailbox, and only then draws the number: a CPU that has served that number or a later one has
-    /// looked into its mailbox after the letter was there.
-    fn post(&self, tlb: &Tlb, cpus: u64, what: What) -> (u64, u64) {
-        let each = |mut mask: u64| {
-            core::iter::from_fn(move || {
-                let cpu = (mask != 0).then(|| mask.trailing_zeros() as usize);
-                mask &= mask.wrapping_sub(1);
-                cpu
-            })
-        };
-        let root = ptr::from_ref(self).addr();
-        for n in each(cpus) {
-            let mut mailbox = tlb.cpus.of(n).mailbox.lock();
-            match mailbox.letters.iter_mut().find(|letter| letter.is_none()) {
-                Some(free) => *free = Some((root, what)),
-                None => mailbox.overflow = true,
-            }
-        }
-        let request = tlb.requests.fetch_add(1, SeqCst) + 1;
-        for n in each(cpus) {
-            let cpu = tlb.cpus.of(n);
-            cpu.requested.fetch_max(request, SeqCst);
-            cpu.pending.store(true, SeqCst);
-            irq::send_ipi(n);
-        }
-        (cpus, request)
+/// Has other CPUs do something about the space whose root lies at `root`, and waits until they have.
+async fn ask(cpus: u64, what: What, root: usize) {
+    let tlb = &state().tlb;
+    let (mut left, request) = post(tlb, cpus, what, root);
+    while left != 0 {
+        let cpu = tlb.cpus.of(left.trailing_zeros() as usize);
+        cpu.queue.wait_until(ALL, || (cpu.served.load(Acquire) >= request).then_some(())).await;
+        left &= left - 1;
     }
+}
+
+/// Puts a letter into each mailbox, and only then draws the number: a CPU that has served that number or a later one has
+/// looked into its mailbox after the letter was there.
+fn post(tlb: &Tlb, cpus: u64, what: What, root: usize) -> (u64, u64) {
+    let each = |mut mask: u64| {
+        core::iter::from_fn(move || {
+            let cpu = (mask != 0).then(|| mask.trailing_zeros() as usize);
+            mask &= mask.wrapping_sub(1);
+            cpu
+        })
+    };
+    for n in each(cpus) {
+        let mut mailbox = tlb.cpus.of(n).mailbox.lock();
+        match mailbox.letters.iter_mut().find(|letter| letter.is_none()) {
+            Some(free) => *free = Some((root, what)),
+            None => mailbox.overflow = true,
+        }
+    }
+    let request = tlb.requests.fetch_add(1, SeqCst) + 1;
+    for n in each(cpus) {
+        let cpu = tlb.cpus.of(n);
+        cpu.requested.fetch_max(request, SeqCst);
+        cpu.pending.store(true, SeqCst);
+        irq::send_ipi(n);
+    }
+    (cpus, request)
 }
 
 impl Drop for Root {
@@ -377,6 +396,16 @@ pub fn leave() {
     }
 }
 
+/// Has the CPUs of the mask `cpus` pass a full memory barrier, whatever they do. Waits until they have.
+pub async fn barrier_on(cpus: u64) {
+    fence(SeqCst);
+    let others = cpus & !(1 << cpu::id());
+    if others != 0 {
+        ask(others, What::Barrier, 0).await;
+    }
+    fence(SeqCst);
+}
+
 /// Whether [`service`] has something to do. One load; to be checked before each return to a program.
 #[inline]
 pub fn pending() -> bool {
@@ -398,6 +427,7 @@ pub fn service() {
     if !cpu.pending.swap(false, SeqCst) {
         return;
     }
+    fence(SeqCst);
     let request = cpu.requested.load(SeqCst);
     let (letters, overflow) = {
         let mut mailbox = cpu.mailbox.lock();
@@ -421,6 +451,7 @@ pub fn service() {
                 What::Pages(start, pages) => root.flush_here(start, pages),
                 // Lost in an overflow it costs the one who asked some interrupts more, nothing else.
                 What::Leave => leaving = true,
+                What::Barrier => {}
             }
         }
     }

@@ -149,12 +149,15 @@ fn find(current: &Current, path: &[u8]) -> Result<Location> {
     Walk::new(&caller, &current.fs, None).resolve(path, Follow::Yes)
 }
 
-/// The set-id bits of the file make the new identity, unless the mount forbids them. Capabilities follow capabilities(7) for
-/// a file without file capabilities.
+/// The set-id bits of the file make the new identity, unless the mount or the caller forbids them. Capabilities follow
+/// capabilities(7) for a file without file capabilities.
 fn new_credentials(current: &Current, opened: &Opened) -> Arc<Credentials> {
+    // Bits of `securebits`.
+    const NOROOT: u32 = 1;
+    const KEEP_CAPS: u32 = 1 << 4;
     let metadata = opened.location.inode().metadata();
     let mut cred = (*current.cred).clone();
-    if !opened.location.mount.flags().contains(MountFlags::NOSUID) {
+    if !cred.no_new_privs && !opened.location.mount.flags().contains(MountFlags::NOSUID) {
         if metadata.mode & permission::SET_UID != 0 {
             cred.euid = metadata.uid;
         }
@@ -164,14 +167,17 @@ fn new_credentials(current: &Current, opened: &Opened) -> Arc<Credentials> {
         }
     }
     (cred.suid, cred.fsuid, cred.sgid, cred.fsgid) = (cred.euid, cred.euid, cred.egid, cred.egid);
-    if cred.uid == 0 || cred.euid == 0 {
-        cred.permitted = cred.inheritable | cred.bounding;
-        cred.effective = if cred.euid == 0 { cred.permitted } else { 0 };
+    if cred.euid != current.cred.uid || cred.egid != current.cred.gid {
         cred.ambient = 0;
+    }
+    if (cred.uid == 0 || cred.euid == 0) && cred.securebits & NOROOT == 0 {
+        cred.permitted = cred.inheritable | cred.bounding | cred.ambient;
+        cred.effective = if cred.euid == 0 { cred.permitted } else { cred.ambient };
     } else {
         cred.permitted = cred.ambient;
         cred.effective = cred.ambient;
     }
+    cred.securebits &= !KEEP_CAPS;
     Arc::new(cred)
 }
 

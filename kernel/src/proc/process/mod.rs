@@ -11,7 +11,7 @@ use super::root::parse_number;
 use super::table::{self, Entry, Owner, Subject, made, metadata, private_link, text};
 use super::text::{Buffer, Failed, Shown, Text};
 use ::process::limits::{self, INFINITY};
-use ::process::{Pid, Thread};
+use ::process::{Pid, Thread, inspect};
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -99,10 +99,7 @@ impl Subject for Process {
             return true;
         }
         let Some(thread) = self.thread() else { return false };
-        let (theirs, ours) = (thread.cred(), caller.cred);
-        [theirs.uid, theirs.euid, theirs.suid].iter().all(|uid| *uid == ours.fsuid)
-            && [theirs.gid, theirs.egid, theirs.sgid].iter().all(|gid| *gid == ours.fsgid)
-            && theirs.permitted & !ours.permitted == 0
+        inspect::may_read(caller.cred, &thread)
     }
 
     fn opened_by(&self, caller: &Caller) -> Process {

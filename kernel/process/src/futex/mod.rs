@@ -4,6 +4,8 @@
 //! the entry's waker has taken it out of the bucket and said so in the thread's `futex_wake` word.
 //! The bucket's lock covers both the look at the word and the queueing, so no wake falls between.
 
+mod many;
+
 use crate::current::Current;
 use crate::thread::Thread;
 use alloc::collections::VecDeque;
@@ -15,6 +17,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Poll;
 use executor::spin::{SpinGuard, SpinLock};
 use memory::user::UserPtr;
+
+pub use many::{Word, wait_any};
 
 /// What identifies a futex: the address space and address, or the shared object and offset behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +35,28 @@ struct Waiter {
     bitset: u32,
     ticket: u64,
     thread: Arc<Thread>,
+    /// Where it waits for any of several: their common record, and its place there.
+    group: Option<(Arc<many::Group>, usize)>,
+}
+
+impl Waiter {
+    /// Says that it was woken, under its bucket's lock. Its thread is to be woken after that.
+    #[inline]
+    fn set_woken(&self) {
+        if let Some((group, place)) = &self.group {
+            group.set_woken(*place);
+        }
+        self.thread.futex_wake.store(self.ticket, Ordering::Release);
+    }
+
+    /// Says that it was moved, under the locks of both buckets.
+    fn moved(&mut self, to: Key) {
+        self.key = to;
+        match &self.group {
+            Some((group, place)) => group.moved(*place, to),
+            None => *self.thread.futex_moved.lock() = Some(to),
+        }
+    }
 }
 
 const BUCKETS: usize = 1024;
@@ -216,7 +242,7 @@ fn push(current: &Current, key: Key, addr: VirtAddr, value: u32, bitset: u32) ->
     }
     bucket.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
     let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
-    bucket.push_back(Waiter { key, bitset, ticket, thread: current.thread.clone() });
+    bucket.push_back(Waiter { key, bitset, ticket, thread: current.thread.clone(), group: None });
     Ok(ticket)
 }
 
@@ -280,7 +306,7 @@ fn take_matching(bucket: &mut VecDeque<Waiter>, key: Key, bitset: u32, out: &mut
         }
         // The first of a bucket, which it is most often, goes without moving the others.
         if let Some(waiter) = if at == 0 { bucket.pop_front() } else { bucket.remove(at) } {
-            waiter.thread.futex_wake.store(waiter.ticket, Ordering::Release);
+            waiter.set_woken();
             out[taken] = Some(waiter.thread);
             taken += 1;
         }
@@ -338,14 +364,14 @@ fn try_requeue(
                 break;
             }
             if let Some(waiter) = source.remove(at) {
-                waiter.thread.futex_wake.store(waiter.ticket, Ordering::Release);
+                waiter.set_woken();
                 sleepers.push(waiter.thread);
                 woken += 1;
             }
         } else if moved < requeue as usize {
             match &mut target {
                 None => {
-                    source[at].key = to_key;
+                    source[at].moved(to_key);
                     at += 1;
                 }
                 Some(target) => {
@@ -353,8 +379,7 @@ fn try_requeue(
                         break;
                     }
                     if let Some(mut waiter) = source.remove(at) {
-                        waiter.key = to_key;
-                        *waiter.thread.futex_moved.lock() = Some(to_key);
+                        waiter.moved(to_key);
                         target.push_back(waiter);
                     }
                 }
