@@ -74,7 +74,8 @@ fn getsid(current: &mut Current, args: &Args) -> Result<usize> {
 
 fn setpgid(current: &mut Current, args: &Args) -> Result<usize> {
     let (target, group) = (args.int(0), args.int(1));
-    if group < 0 {
+    // A group of 0 is that of the target's own number.
+    if group < 0 || (group == 0 && target < 0) {
         return Err(Errno::EINVAL.into());
     }
     let target = u32::try_from(target).map_err(|_| Errno::ESRCH)?;

@@ -7,9 +7,11 @@ use crate::current::Current;
 use crate::process::Process;
 use crate::signal::{Disposition, Fields, SaFlags, Siginfo, Signal, code, send, stop};
 use crate::thread::Thread;
-use crate::tree::{self, Tree, Zombie};
+use crate::tree::{self, Group, Tree, Zombie};
 use crate::{futex, reparent, robust};
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use arch::addr::VirtAddr;
 use memory::Space;
 use memory::user::UserPtr;
@@ -102,6 +104,9 @@ pub fn finish(current: Current, status: i32) {
         }
         exit_process(&mut tree, &process, status);
     }
+    if last.is_none() {
+        reparent::leave_to_sibling(&tree, &thread);
+    }
     drop(tree);
     if !thread.is_leader() {
         let pid = thread.view.lock().pid.clone();
@@ -120,13 +125,11 @@ fn leave_process(tree: &Tree, thread: &Arc<Thread>, status: i32) -> Option<i32> 
     process.times.thread_exited(&thread.usage());
     if thread.is_leader() {
         shared.last_name = thread.name();
-        // The status of a process whose threads all just exit is its leader's.
-        shared.leader_status = status;
     }
     let report = stop::thread_gone(&mut shared);
     if shared.threads.is_empty() {
-        let leader_status = shared.leader_status;
-        return Some(*shared.group_exit.get_or_insert(leader_status));
+        // The status of a process whose threads all just exit is that of the last.
+        return Some(*shared.group_exit.get_or_insert(status));
     }
     // Signals that this thread was picked for go to others.
     let mut pending = shared.pending.set();
@@ -145,8 +148,9 @@ fn leave_process(tree: &Tree, thread: &Arc<Thread>, status: i32) -> Option<i32> 
 
 /// The last thread has gone.
 fn exit_process(tree: &mut Tree, process: &Arc<Process>, status: i32) {
+    let below = groups_below(tree, process);
     reparent::hand_over_children(tree, process);
-    rescue_orphans(tree, process);
+    rescue_orphans(tree, process, below);
     let mut usage = process.times.exited();
     usage.add(&process.times.children());
     process.links(tree).zombie = Some(Zombie { status, usage });
@@ -154,16 +158,33 @@ fn exit_process(tree: &mut Tree, process: &Arc<Process>, status: i32) {
     announce(tree, process);
 }
 
-/// A group that this exit orphans and that has a stopped member would stop for ever: it gets SIGHUP and SIGCONT.
-fn rescue_orphans(tree: &mut Tree, process: &Arc<Process>) {
-    let group = process.links(tree).group.clone();
-    let Some(parent) = process.parent(tree) else { return };
-    let outside = {
-        let theirs = parent.links(tree).group.clone();
-        theirs.id() != group.id() && theirs.session_id() == group.session_id()
+/// The groups of children that this exit may orphan: other groups than its own, in its session.
+fn groups_below(tree: &Tree, process: &Process) -> BTreeMap<u32, Arc<Group>> {
+    let (own, children) = {
+        let links = process.links(tree);
+        (links.group.clone(), links.children.values().cloned().collect::<Vec<_>>())
     };
-    if outside && tree::is_orphaned(tree, &group, Some(process)) {
-        hang_up_if_stopped(tree, group.id());
+    let groups = children.iter().map(|child| child.links(tree).group.clone());
+    groups
+        .filter(|group| group.id() != own.id() && group.session_id() == own.session_id())
+        .map(|group| (group.id(), group))
+        .collect()
+}
+
+/// A group that this exit orphans and that has a stopped member would stop for ever: it gets SIGHUP and SIGCONT. That is the process's
+/// own group, or one of `below`.
+fn rescue_orphans(tree: &mut Tree, process: &Arc<Process>, mut below: BTreeMap<u32, Arc<Group>>) {
+    let group = process.links(tree).group.clone();
+    if let Some(parent) = process.parent(tree) {
+        let theirs = parent.links(tree).group.clone();
+        if theirs.id() != group.id() && theirs.session_id() == group.session_id() {
+            below.insert(group.id(), group);
+        }
+    }
+    for group in below.into_values() {
+        if tree::is_orphaned(tree, &group, Some(process)) {
+            hang_up_if_stopped(tree, group.id());
+        }
     }
 }
 

@@ -58,6 +58,10 @@ pub struct Shared {
     pub pending: Pending,
     /// Whether it runs.
     pub stop: StopState,
+    /// Counts its stops.
+    pub stop_round: u32,
+    /// A stop signal was taken, and no SIGCONT has come since.
+    pub stop_taken: bool,
     /// It went on and no wait has told the parent.
     pub continued: bool,
     /// Set once: the wait status that the whole process exits with.
@@ -70,8 +74,6 @@ pub struct Shared {
     pub last_name: crate::thread::Name,
     /// Fires when the process was made by vfork and lets go of its parent's memory.
     pub vfork: Option<Arc<Completion>>,
-    /// What the leader exited with, which is the process's status if nobody decided otherwise.
-    pub leader_status: i32,
     /// The executable, for /proc/PID/exe.
     pub executable: Option<vfs::Location>,
     /// Where its argument and its environment strings lie, for /proc/PID/cmdline and environ.
@@ -88,13 +90,14 @@ impl Process {
                     threads: BTreeMap::new(),
                     pending: Pending::new(),
                     stop: StopState::Running,
+                    stop_round: 0,
+                    stop_taken: false,
                     continued: false,
                     group_exit: None,
                     exec: None,
                     actions,
                     last_name: [0; 16],
                     vfork: None,
-                    leader_status: 0,
                     executable: None,
                     strings: ((0, 0), (0, 0)),
                 },

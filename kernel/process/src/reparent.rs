@@ -3,7 +3,7 @@
 use crate::process::Process;
 use crate::signal::{Siginfo, send};
 use crate::tree::Tree;
-use crate::{exit, pid};
+use crate::{Thread, exit, pid};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -40,7 +40,7 @@ pub(crate) fn hand_over_children(tree: &mut Tree, dying: &Arc<Process>) {
             links.zombie.is_some()
         };
         parent.links(tree).children.insert(child.id(), child.clone());
-        signal_parent_death(tree, &child);
+        signal_parent_death(tree, dying, &child);
         if is_zombie {
             zombies.push(child);
         }
@@ -51,14 +51,44 @@ pub(crate) fn hand_over_children(tree: &mut Tree, dying: &Arc<Process>) {
     parent.children_changed.notify_all(executor::ALL);
 }
 
-/// Sends the parent-death signal to each thread of `child` that asked for one.
-fn signal_parent_death(tree: &Tree, child: &Arc<Process>) {
+/// Sends the parent-death signal to `child` for each of its threads that asked for one. It comes from `dying`.
+fn signal_parent_death(tree: &Tree, dying: &Process, child: &Arc<Process>) {
     let threads: Vec<_> = child.shared.lock().threads.values().cloned().collect();
     for thread in threads {
         let signal = thread.view.lock().parent_death_signal;
         if let Some(signal) = signal {
             // Standard signals merge; a real-time one may be lost to a full queue, as when a program sends it.
-            let _ = send::to_thread_locked(tree, &thread, Siginfo::user(signal, 0, 0));
+            let _ = send::to_process_locked(tree, child, Siginfo::user(signal, dying.id(), dying.uid()));
         }
+    }
+}
+
+/// The children that a thread made, and that outlive it, are the children of another thread of its process. It is not the last.
+pub(crate) fn leave_to_sibling(tree: &Tree, thread: &Thread) {
+    let process = &thread.process;
+    let children: Vec<_> = {
+        let links = process.links(tree);
+        if links.children.is_empty() {
+            return;
+        }
+        links.children.values().cloned().collect()
+    };
+    let Some(sibling) = process.any_thread() else { return };
+    for child in children {
+        let mut links = child.links(tree);
+        if links.parent_thread != thread.id() {
+            continue;
+        }
+        links.parent_thread = sibling.id();
+        drop(links);
+        signal_parent_death(tree, process, &child);
+    }
+}
+
+/// The only thread of the process has taken over the leader's number (execve(2)): all children are its own.
+pub(crate) fn adopt_all(tree: &Tree, process: &Process) {
+    let children: Vec<_> = process.links(tree).children.values().cloned().collect();
+    for child in children {
+        child.links(tree).parent_thread = process.id();
     }
 }

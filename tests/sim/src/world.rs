@@ -32,8 +32,10 @@ struct Process {
     signals: u64,
     /// The first thing that ends the process at once: its wait status.
     decided: Option<i32>,
-    /// What its leader exited with.
-    leader: Option<i32>,
+    /// Its leader has exited.
+    leader_exits: bool,
+    /// What its threads exited with, one bit for each code: the last of them gives the status.
+    exits: [u64; 4],
     reaped: Option<u64>,
     /// When its maker was told of it.
     announced: Option<u64>,
@@ -110,8 +112,11 @@ impl World {
         self.step += 1;
         self.in_call[node as usize] = Some(InCall { call, args, since: self.step });
         match call {
-            Call::Exit { code } if self.home(node) == node => {
-                self.process(node).leader = Some(i32::from(code) << 8);
+            Call::Exit { code } => {
+                let leads = self.home(node) == node;
+                let process = self.process(node);
+                process.leader_exits |= leads;
+                process.exits[usize::from(code) / 64] |= 1 << (code % 64);
             }
             Call::ExitGroup { code } => {
                 self.process(node).decided.get_or_insert(i32::from(code) << 8);
@@ -325,7 +330,7 @@ impl World {
         let parent = self.parent(child);
         let orphaned = adopts && {
             let parent = &self.processes[parent as usize];
-            parent.decided.is_some() || parent.leader.is_some() || parent.signals != 0
+            parent.decided.is_some() || parent.leader_exits || parent.signals != 0
         };
         assert!(parent == me || orphaned, "node {node} waited for {id}, a child of node {parent}");
         let step = self.step;
@@ -347,21 +352,20 @@ impl World {
             process.reaped = Some(step);
         }
         let signal = status & 0x7f;
-        let right = if process.decided == Some(status) || process.leader == Some(status) {
+        let code = (status >> 8 & 0xff) as usize;
+        let exited = signal == 0 && process.exits[code / 64] >> (code % 64) & 1 != 0;
+        let right = if process.decided == Some(status) || exited {
             true
         } else {
             signal != 0 && process.signals & 1 << signal != 0
         };
-        // What was decided at once beats what the leader did.
-        let beaten = process.decided.is_some()
-            && process.decided != Some(status)
-            && signal == 0
-            && process.leader != Some(status);
+        // What was decided at once beats what single threads did.
+        let beaten = process.decided.is_some() && process.decided != Some(status) && signal == 0 && !exited;
         assert!(
             right && !beaten,
-            "{id} (node {child}) ended with {status:#x}; decided {:x?}, its leader {:x?}, signals {:#x}",
+            "{id} (node {child}) ended with {status:#x}; decided {:x?}, threads exited with {:x?}, signals {:#x}",
             process.decided,
-            process.leader,
+            process.exits,
             process.signals
         );
     }

@@ -5,7 +5,7 @@ use super::image::Image;
 use super::stack::Entry;
 use crate::current::{AltStack, Current};
 use crate::thread::{Conditions, Name};
-use crate::{exit, tree};
+use crate::{exit, reparent, tree};
 use alloc::sync::Arc;
 use arch::user::Context;
 use base::{Credentials, Error, Restart, Result};
@@ -53,7 +53,10 @@ pub(super) async fn replace(
         shared.strings = (entry.args, entry.env);
     }
     current.thread.view.lock().name = name_of(&request.name);
-    process.links(&tree::lock()).did_exec = true;
+    let tree = tree::lock();
+    process.links(&tree).did_exec = true;
+    reparent::adopt_all(&tree, &process);
+    drop(tree);
     Ok(())
 }
 

@@ -63,6 +63,9 @@ fn take_one_of(thread: &Arc<Thread>, wanted: SignalSet) -> Option<(Siginfo, bool
     let mut shared = thread.process.shared.lock();
     let mut own = thread.signals.lock();
     let mut info = own.take(wanted).or_else(|| shared.pending.take(wanted))?;
+    if info.signal.is_stop() {
+        shared.stop_taken = true;
+    }
     let more = !own.set().union(shared.pending.set()).intersection(wanted).is_empty();
     drop((own, shared));
     if let Fields::Timer { id, value, .. } = info.fields {

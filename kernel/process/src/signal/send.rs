@@ -3,7 +3,8 @@
 //! A signal for a process wakes one thread that does not block it. The order is always: queue it under the
 //! process's lock, set the thread's condition, wake the thread.
 
-use super::{Siginfo, Signal, SignalSet, stop};
+use super::stop::StopState;
+use super::{Action, DefaultAction, Disposition, Siginfo, Signal, SignalSet, stop};
 use crate::process::Shared;
 use crate::thread::Conditions;
 use crate::tree::{self, Tree};
@@ -96,8 +97,19 @@ fn queue(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: Siginfo) ->
         shared.begin_group_exit(process, i32::from(signal.number()));
         return Ok(report);
     }
-    if signal == Signal::SIGKILL || shared.group_exit.is_some() || is_ignored(&shared, target, signal) {
+    let action = shared.actions.get(signal);
+    if signal == Signal::SIGKILL || shared.group_exit.is_some() || is_ignored(&shared, &action, target, signal) {
         return Ok(report);
+    }
+    // What will end the process does so now, also where it waits for nothing but its death (vfork). One that is stopped takes it
+    // when it goes on.
+    let deadly = action.disposition == Disposition::Default && signal.default_action() == DefaultAction::Terminate;
+    if deadly && shared.stop == StopState::Running && !process.is_init() {
+        let taker = target.or_else(|| shared.pick(signal));
+        if taker.is_some_and(|thread| !thread.mask().contains(signal)) {
+            shared.begin_group_exit(process, i32::from(signal.number()));
+            return Ok(report);
+        }
     }
     let room = process.signal_queue_room(&shared);
     match target {
@@ -126,6 +138,7 @@ fn prepare(process: &Process, shared: &mut Shared, signal: Signal) -> Option<sto
         None
     } else if signal == Signal::SIGCONT {
         shared.discard(SignalSet::STOPS);
+        shared.stop_taken = false;
         stop::resume(process, shared)
     } else {
         None
@@ -134,8 +147,8 @@ fn prepare(process: &Process, shared: &mut Shared, signal: Signal) -> Option<sto
 
 /// Whether the signal would have no effect and need not be queued. A blocked signal is queued even if it is
 /// ignored: the action may change before it is unblocked.
-fn is_ignored(shared: &Shared, target: Option<&Arc<Thread>>, signal: Signal) -> bool {
-    if !shared.actions.get(signal).ignores(signal) {
+fn is_ignored(shared: &Shared, action: &Action, target: Option<&Arc<Thread>>, signal: Signal) -> bool {
+    if !action.ignores(signal) {
         return false;
     }
     match target {

@@ -52,9 +52,11 @@ pub enum Report {
 /// stopping already.
 pub fn begin(process: &Process, signal: Signal) {
     let mut shared = process.shared.lock();
-    if shared.group_exit.is_some() || shared.stop != StopState::Running {
+    // A SIGCONT that came since the signal was taken has the last word.
+    if shared.group_exit.is_some() || shared.stop != StopState::Running || !shared.stop_taken {
         return;
     }
+    shared.stop_round = shared.stop_round.wrapping_add(1);
     shared.stop = StopState::Stopping { signal, running: shared.threads.len() };
     shared.continued = false;
     for thread in shared.threads.values() {
@@ -62,30 +64,42 @@ pub fn begin(process: &Process, signal: Signal) {
     }
 }
 
-/// Parks the thread until its process goes on or dies. The thread has seen the STOP condition.
+/// Parks the thread until its process goes on or dies. The thread has seen the STOP condition. If the process goes on and stops
+/// again before the thread has run, it is parked once more: each stop counts its threads anew.
 pub async fn park(thread: &Arc<Thread>) {
     let process = &thread.process;
-    let report = {
-        let mut shared = process.shared.lock();
-        if shared.stop == StopState::Running {
-            thread.clear(Conditions::STOP);
+    loop {
+        let (report, round) = {
+            let mut shared = process.shared.lock();
+            if shared.stop == StopState::Running {
+                thread.clear(Conditions::STOP);
+                return;
+            }
+            (thread_gone(&mut shared), shared.stop_round)
+        };
+        if let Some(report) = report {
+            notify_parent(&tree::lock(), process, report);
+        }
+        let stops_again = process
+            .resumed
+            .wait_until(executor::ALL, || {
+                if thread.has(Conditions::FATAL) {
+                    return Some(false);
+                }
+                let shared = process.shared.lock();
+                match shared.stop {
+                    StopState::Running => {
+                        thread.clear(Conditions::STOP);
+                        Some(false)
+                    }
+                    _ => (shared.stop_round != round).then_some(true),
+                }
+            })
+            .await;
+        if !stops_again {
             return;
         }
-        thread_gone(&mut shared)
-    };
-    if let Some(report) = report {
-        notify_parent(&tree::lock(), process, report);
     }
-    process
-        .resumed
-        .wait_until(executor::ALL, || {
-            if thread.has(Conditions::FATAL) {
-                return Some(());
-            }
-            let shared = process.shared.lock();
-            (shared.stop == StopState::Running).then(|| thread.clear(Conditions::STOP))
-        })
-        .await;
 }
 
 /// One thread fewer runs: it was parked, or it exited. Returns the report if it was the last.

@@ -97,7 +97,9 @@ impl Picture {
     }
 
     fn add_thread(&mut self, thread: &Thread, subject: &Process, stopped: bool) {
+        let leader_is_gone = !subject.task && !thread.is_leader();
         self.state = match () {
+            () if leader_is_gone => ZOMBIE,
             () if thread.id() == subject.reader => RUNNING,
             () if stopped => STOPPED,
             () => SLEEPING,
@@ -112,7 +114,9 @@ impl Picture {
         };
         self.queued += queued;
         let view = thread.view.lock();
-        self.name = view.name;
+        if !leader_is_gone {
+            self.name = view.name;
+        }
         if let Some(task) = &view.task {
             (self.class, self.cpu, self.affinity) = (task.class(), task.cpu(), task.affinity());
         }
@@ -229,6 +233,7 @@ pub async fn status(subject: Process) -> Result<Buffer, Failed> {
     }
     if let Some(thread) = &thread {
         show_capabilities(&thread.cred(), &mut out)?;
+        writeln!(out, "NoNewPrivs:\t{}", u32::from(thread.cred().no_new_privs))?;
     }
     show_cpus(p.affinity, &mut out)?;
     writeln!(out, "voluntary_ctxt_switches:\t{}", p.usage.voluntary_switches)?;
