@@ -216,12 +216,12 @@ fn a_requeue_without_memory_still_wakes_whom_it_took_out() {
 fn a_leaving_thread_hands_on_every_signal_it_was_picked_for() {
     on_machine(|first| {
         static LEADER: Mutex<u32> = Mutex::new(0);
-        // Two signals reach the process while its leader, the only one to take them both, is on its way out.
+        // Two signals, which dump core and so wait to be taken, reach the process while its leader, the only one to take them both, is on its way out.
         let leaves = vec![
             wait_on(3),
             Act::Meanwhile(|| {
                 let process = pid::find_process(*LEADER.lock().expect("no panic")).expect("it lives");
-                for signal in [Signal::SIGUSR1, Signal::SIGUSR2] {
+                for signal in [Signal::SIGQUIT, Signal::SIGXCPU] {
                     send::to_process(&process, Siginfo::user(signal, 0, 0)).expect("room");
                 }
             }),
@@ -232,7 +232,7 @@ fn a_leaving_thread_hands_on_every_signal_it_was_picked_for() {
         (0..CPUS).for_each(drain);
         // The other thread takes only the later of the two, which kills the process.
         let mut inside = Current { thread: thread(leader), ..fork_view(first) };
-        let mask = SignalSet::EMPTY.with(Signal::SIGUSR1);
+        let mask = SignalSet::EMPTY.with(Signal::SIGQUIT);
         process::signal::deliver::set_mask(&inside.thread, mask);
         let flags = clone::Flags::VM | clone::Flags::THREAD | clone::Flags::SIGHAND;
         child(&mut inside, flags, vec![wait_on(4), exit()], syscalls::run::spawn);
@@ -242,8 +242,8 @@ fn a_leaving_thread_hands_on_every_signal_it_was_picked_for() {
         futex::wake_private(first, VirtAddr(WORDS + 12), 1, futex::ANY).expect("a wake");
         (0..CPUS).for_each(drain);
         let status = is_over(first, leader);
-        println!("the process: {status:?}, to die of {}", Signal::SIGUSR2.number());
-        assert_eq!(status, Some(Signal::SIGUSR2.number().into()));
+        println!("the process: {status:?}, to die of {}", Signal::SIGXCPU.number());
+        assert_eq!(status, Some(Signal::SIGXCPU.number().into()));
     });
 }
 
