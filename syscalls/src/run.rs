@@ -51,7 +51,7 @@ fn life(mut current: Current, birth: Birth) -> impl Future<Output = ()> + Send {
         note_thread(&current.thread);
         match birth {
             Birth::Clone => apart(show_child_its_id(&mut current)).await,
-            Birth::First(first) => Box::pin(execution::execute_first(&mut current, first)).await,
+            Birth::First(first) => apart(Box::pin(execution::execute_first(&mut current, first))).await,
         }
         let status = loop {
             if !current.thread.is_undisturbed()
@@ -66,7 +66,7 @@ fn life(mut current: Current, birth: Birth) -> impl Future<Output = ()> + Send {
                         current.thread.times.count_involuntary_switch();
                         executor::preempt().await;
                     }
-                    Duty::FreeMemory => Box::pin(oom::relieve(&current.thread)).await,
+                    Duty::FreeMemory => apart(Box::pin(oom::relieve(&current.thread))).await,
                 }
                 continue;
             }
@@ -219,7 +219,7 @@ async fn page_fault(current: &mut Current, page: PageFault) {
         FaultError::BeyondObject => Siginfo::fault(Signal::SIGBUS, code::BUS_ADRERR, addr),
         FaultError::OutOfMemory => {
             // Either there is memory now, or the thread dies before it runs again.
-            let _ = Box::pin(oom::kill_largest(&current.thread)).await;
+            let _ = apart(Box::pin(oom::kill_largest(&current.thread))).await;
             return;
         }
     };

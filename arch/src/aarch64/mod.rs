@@ -16,6 +16,7 @@ mod features;
 mod fpu;
 mod gic;
 pub mod irq;
+mod mem;
 pub mod paging;
 mod percpu;
 pub mod physmap;

@@ -6,6 +6,7 @@ use super::paging::USER_END;
 use crate::addr::VirtAddr;
 use crate::trap::{Access, PageFault};
 use core::arch::global_asm;
+use core::mem::MaybeUninit;
 
 global_asm!(include_str!("usercopy.S"), options(raw));
 
@@ -43,10 +44,17 @@ fn outcome(addr: VirtAddr, access: Access, len: usize, tried: usize, left: usize
 /// before it.
 #[inline]
 pub fn read(src: VirtAddr, dst: &mut [u8]) -> Result<(), (PageFault, usize)> {
+    // SAFETY: the two types are alike, and `read_new` only writes bytes that are initialised.
+    read_new(src, unsafe { &mut *(core::ptr::from_mut(dst) as *mut [MaybeUninit<u8>]) })
+}
+
+/// As [`read`], into memory that nothing was written to before. On success all of it is.
+#[inline]
+pub fn read_new(src: VirtAddr, dst: &mut [MaybeUninit<u8>]) -> Result<(), (PageFault, usize)> {
     let tried = in_range(src, dst.len());
     // SAFETY: `dst` is good for `tried` bytes; the user side is checked by the hardware, and its faults have
     // fixups.
-    let left = unsafe { usercopy_read(dst.as_mut_ptr(), src.0, tried) };
+    let left = unsafe { usercopy_read(dst.as_mut_ptr().cast(), src.0, tried) };
     outcome(src, Access::Read, dst.len(), tried, left)
 }
 

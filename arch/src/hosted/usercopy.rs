@@ -4,12 +4,19 @@
 use super::sim;
 use crate::addr::VirtAddr;
 use crate::trap::{Access, PageFault};
+use core::mem::MaybeUninit;
 
 /// Copies `dst.len()` bytes from user memory. On a fault, `Err` gives the fault and how many bytes were copied before it.
 pub fn read(src: VirtAddr, dst: &mut [u8]) -> Result<(), (PageFault, usize)> {
+    // SAFETY: the two types are alike, and `read_new` only writes bytes that are initialised.
+    read_new(src, unsafe { &mut *(core::ptr::from_mut(dst) as *mut [MaybeUninit<u8>]) })
+}
+
+/// As [`read`], into memory that nothing was written to before. On success all of it is.
+pub fn read_new(src: VirtAddr, dst: &mut [MaybeUninit<u8>]) -> Result<(), (PageFault, usize)> {
     sim::user_copy(src, dst.len(), Access::Read, |ptr, at, len| {
         // SAFETY: the simulation has one host thread; `ptr` is good for `len` bytes of RAM that no reference covers.
-        unsafe { core::ptr::copy_nonoverlapping(ptr, dst[at..].as_mut_ptr(), len) }
+        unsafe { core::ptr::copy_nonoverlapping(ptr, dst[at..].as_mut_ptr().cast(), len) }
     })
 }
 

@@ -13,6 +13,7 @@ use super::xsave;
 use crate::addr::VirtAddr;
 use crate::trap::{Access, PageFault};
 use core::arch::asm;
+use core::mem::MaybeUninit;
 
 /// One instruction that lifts SMAP; found and replaced at boot where the CPU has none.
 macro_rules! stac {
@@ -155,14 +156,22 @@ word!(load64, store64, u64, reg, "");
 /// Copies `dst.len()` bytes from user memory. On a fault, `Err` gives the fault and how many bytes were copied before it.
 #[inline]
 pub fn read(src: VirtAddr, dst: &mut [u8]) -> Result<(), (PageFault, usize)> {
+    // SAFETY: the two types are alike, and `read_new` only writes bytes that are initialised.
+    read_new(src, unsafe { &mut *(core::ptr::from_mut(dst) as *mut [MaybeUninit<u8>]) })
+}
+
+/// As [`read`], into memory that nothing was written to before. On success all of it is.
+#[inline]
+pub fn read_new(src: VirtAddr, dst: &mut [MaybeUninit<u8>]) -> Result<(), (PageFault, usize)> {
+    let to = dst.as_mut_ptr().cast::<u8>();
     let within = reach(src, dst.len(), Access::Read);
     if within.is_ok() {
-        // SAFETY: below USER_END.
+        // SAFETY: below USER_END, and `to` is good for so many bytes.
         let done = unsafe {
             match dst.len() {
-                1 => load8(src).map(|value| dst[0] = value).is_some(),
-                4 => load32(src).map(|value| dst.copy_from_slice(&value.to_ne_bytes())).is_some(),
-                8 => load64(src).map(|value| dst.copy_from_slice(&value.to_ne_bytes())).is_some(),
+                1 => load8(src).map(|value| to.write(value)).is_some(),
+                4 => load32(src).map(|value| to.cast::<u32>().write_unaligned(value)).is_some(),
+                8 => load64(src).map(|value| to.cast::<u64>().write_unaligned(value)).is_some(),
                 _ => false,
             }
         };
@@ -172,7 +181,7 @@ pub fn read(src: VirtAddr, dst: &mut [u8]) -> Result<(), (PageFault, usize)> {
     }
     let len = within.map_or_else(|(_, len)| len, |()| dst.len());
     // SAFETY: `dst` is valid for `len` bytes, which is at most its length; the source is below USER_END.
-    let left = unsafe { copy(dst.as_mut_ptr(), src.0 as *const u8, len) };
+    let left = unsafe { copy(to, src.0 as *const u8, len) };
     if left > 0 { Err((last_fault(), len - left)) } else { at_end(within, src) }
 }
 

@@ -100,12 +100,11 @@ impl<T: FromBytes> UserPtr<T> {
     /// Copies the value out of user memory. It need not be aligned.
     #[inline]
     pub fn read(self) -> Result<T, PageFault> {
-        let mut value = MaybeUninit::<T>::zeroed();
-        // SAFETY: the bytes belong to `value`, are initialised (with zeros, padding included), and `value` is not
-        // touched otherwise while the slice lives.
-        let bytes = unsafe { slice::from_raw_parts_mut(value.as_mut_ptr().cast::<u8>(), size_of::<T>()) };
-        usercopy::read(self.addr, bytes).map_err(|(fault, _)| fault)?;
-        // SAFETY: all bytes are initialised and `FromBytes` says that any bytes are a valid `T`.
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the bytes belong to `value`, which is not touched otherwise while the slice lives.
+        let bytes = unsafe { slice::from_raw_parts_mut(value.as_mut_ptr().cast::<MaybeUninit<u8>>(), size_of::<T>()) };
+        usercopy::read_new(self.addr, bytes).map_err(|(fault, _)| fault)?;
+        // SAFETY: all bytes are initialised now and `FromBytes` says that any bytes are a valid `T`.
         Ok(unsafe { value.assume_init() })
     }
 

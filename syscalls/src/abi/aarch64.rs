@@ -105,8 +105,7 @@ pub fn pop_frame(current: &mut Current) -> Result<Saved> {
     if !sp.is_multiple_of(16) {
         return Err(Errno::EFAULT.into());
     }
-    let mut words = [0u64; RECORDS];
-    UserPtr::<u64>::new(VirtAddr(sp)).read_slice(&mut words)?;
+    let words = UserPtr::<[u64; RECORDS]>::new(VirtAddr(sp)).read()?;
     restore_vectors(current, sp + RECORDS * 8)?;
     current.cx.x.copy_from_slice(&words[MCONTEXT + 1..MCONTEXT + 32]);
     current.cx.sp = words[MCONTEXT + 32];

@@ -128,8 +128,7 @@ fn words(current: &Current, info: &Siginfo, action: &Action, saved: &Saved, fpst
 /// right or refused by the context itself.
 pub fn pop_frame(current: &mut Current) -> Result<Saved> {
     let sp = current.cx.sp().wrapping_sub(8);
-    let mut words = [0u64; INFO];
-    UserPtr::<u64>::new(VirtAddr(sp)).read_slice(&mut words)?;
+    let words = UserPtr::<[u64; INFO]>::new(VirtAddr(sp)).read()?;
     match words[FPSTATE] as usize {
         0 => current.fpu.clear(),
         fpstate if current.fpu.pop(VirtAddr(fpstate))? => {}
