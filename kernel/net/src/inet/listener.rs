@@ -34,8 +34,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Starts to listen at `point`.
-    pub fn start(net: &Arc<Net>, point: Point, shared: &Arc<Shared>, limit: usize) -> Arc<Listener> {
+    /// Starts to listen at `point`. ENOBUFS.
+    pub fn start(net: &Arc<Net>, point: Point, shared: &Arc<Shared>, limit: usize) -> Result<Arc<Listener>> {
         let backlog = Backlog { ready: VecDeque::new(), begun: 0, limit, closed: false };
         let listener = Arc::new_cyclic(|me| Listener {
             me: me.clone(),
@@ -44,8 +44,8 @@ impl Listener {
             shared: shared.clone(),
             backlog: SpinLock::new(ranks::TCP_BACKLOG, backlog),
         });
-        net.inet.add_listener(point, listener.clone());
-        listener
+        net.inet.add_listener(point, listener.clone())?;
+        Ok(listener)
     }
 
     /// A connection for a SYN; `None` if there is no place or no memory for it.

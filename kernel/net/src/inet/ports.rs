@@ -105,12 +105,19 @@ impl State {
         self.ports.get(&claim.point.port).is_some_and(|entry| entry.conflicts(claim, false, None))
     }
 
-    fn hold(&mut self, claim: Claim) -> Lease {
+    /// The entry of a port, made if there is none. ENOBUFS without memory.
+    fn entry(&mut self, port: u16) -> Result<&mut Entry> {
+        self.ports.try_reserve(1).map_err(|_| Errno::ENOBUFS)?;
+        Ok(self.ports.entry(port).or_default())
+    }
+
+    fn hold(&mut self, claim: Claim) -> Result<Lease> {
         let id = self.next_id;
         self.next_id += 1;
-        let entry = self.ports.entry(claim.point.port).or_default();
+        let entry = self.entry(claim.point.port)?;
+        entry.holders.try_reserve(1).map_err(|_| Errno::ENOBUFS)?;
         entry.holders.push(Holder { id, claim, listening: false });
-        Lease { point: claim.point, id }
+        Ok(Lease { point: claim.point, id })
     }
 }
 
@@ -121,10 +128,10 @@ impl Ports {
         Ports { state: SpinLock::new(ranks::PORTS, state), random }
     }
 
-    /// Binds. EADDRINUSE, EACCES (a privileged port).
+    /// Binds. EADDRINUSE, EACCES (a privileged port), ENOBUFS.
     pub fn bind(&self, cred: &Credentials, claim: Claim) -> Result<Lease> {
         if claim.point.port == 0 {
-            return self.bind_free(claim, |_| false).ok_or(Errno::EADDRINUSE.into());
+            return self.bind_free(claim, |_| false);
         }
         if claim.point.port < UNPRIVILEGED && !cred.has(Capability::NetBindService) {
             return Err(Errno::EACCES.into());
@@ -133,12 +140,12 @@ impl Ports {
         if state.conflicts(&claim) {
             return Err(Errno::EADDRINUSE.into());
         }
-        Ok(state.hold(claim))
+        state.hold(claim)
     }
 
-    /// Binds to an ephemeral port that is free and not `taken`; `None` if there is none. The search begins anywhere and
+    /// Binds to an ephemeral port that is free and not `taken`. EADDRINUSE if there is none, ENOBUFS. The search begins anywhere and
     /// first looks at ports that nobody uses at all.
-    pub fn bind_free(&self, mut claim: Claim, taken: impl Fn(u16) -> bool) -> Option<Lease> {
+    pub fn bind_free(&self, mut claim: Claim, taken: impl Fn(u16) -> bool) -> Result<Lease> {
         let count = u32::from(EPHEMERAL.end() - EPHEMERAL.start()) + 1;
         let start = (self.random)() as u32 % count;
         let mut state = self.state.lock();
@@ -148,10 +155,10 @@ impl Ports {
             claim.point.port = port;
             let probe = Claim { point: claim.point, ..strict };
             if !state.conflicts(&probe) && !taken(port) {
-                return Some(state.hold(claim));
+                return state.hold(claim);
             }
         }
-        None
+        Err(Errno::EADDRINUSE.into())
     }
 
     /// An ephemeral port for a connection, which may share it with connections to elsewhere: `taken` tells whether this one's
@@ -193,10 +200,10 @@ impl Ports {
         }
     }
 
-    /// A connection has begun at `point`.
-    pub fn connected(&self, point: Point, reuse_address: bool) {
+    /// A connection has begun at `point`. ENOBUFS.
+    pub fn connected(&self, point: Point, reuse_address: bool) -> Result<()> {
         let mut state = self.state.lock();
-        let entry = state.ports.entry(point.port).or_default();
+        let entry = state.entry(point.port)?;
         let strict = u32::from(!reuse_address);
         match entry.connections.iter_mut().find(|(ip, ..)| *ip == point.ip) {
             Some((_, all, some)) => {
@@ -205,6 +212,7 @@ impl Ports {
             }
             None => entry.connections.push((point.ip, 1, strict)),
         }
+        Ok(())
     }
 
     /// A connection at `point` is gone, its TIME-WAIT included.

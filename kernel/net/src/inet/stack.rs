@@ -15,6 +15,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use base::{Errno, Result};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use executor::spin::SpinLock;
 use hashbrown::HashMap;
@@ -40,6 +41,15 @@ enum Entry {
 }
 
 type Shard = HashMap<Tuple, Entry, Key>;
+
+/// Adds to those at `point`. ENOBUFS.
+fn add<T>(table: &mut HashMap<Point, Vec<T>, Key>, point: Point, one: T) -> Result<()> {
+    table.try_reserve(1).map_err(|_| Errno::ENOBUFS)?;
+    let group = table.entry(point).or_default();
+    group.try_reserve(1).map_err(|_| Errno::ENOBUFS)?;
+    group.push(one);
+    Ok(())
+}
 
 /// The tables of a network.
 pub struct Stack {
@@ -233,8 +243,9 @@ impl Stack {
         None
     }
 
-    pub(super) fn add_listener(&self, point: Point, listener: Arc<Listener>) {
-        self.listeners.lock().entry(point).or_default().push(listener);
+    /// ENOBUFS.
+    pub(super) fn add_listener(&self, point: Point, listener: Arc<Listener>) -> Result<()> {
+        add(&mut self.listeners.lock(), point, listener)
     }
 
     pub(super) fn remove_listener(&self, point: Point, listener: &Arc<Listener>) {
@@ -252,15 +263,16 @@ impl Stack {
         self.listeners.lock().values().flatten().cloned().collect()
     }
 
-    /// Lists a connection. False if its four-tuple is in use.
+    /// Lists a connection. False if its four-tuple is in use, or without memory.
     pub(super) fn insert(&self, conn: &Arc<Conn>) -> bool {
         let mut shard = self.shard(&conn.tuple).lock();
         if shard.try_reserve(1).is_err() || shard.contains_key(&conn.tuple) {
             return false;
         }
+        if self.tcp_ports.connected(conn.tuple.local, conn.shared.options.reuse_address()).is_err() {
+            return false;
+        }
         shard.insert(conn.tuple, Entry::Conn(conn.clone()));
-        drop(shard);
-        self.tcp_ports.connected(conn.tuple.local, conn.shared.options.reuse_address());
         true
     }
 
@@ -358,8 +370,9 @@ impl Stack {
         self.ring_bytes.fetch_sub(2 * ring, Relaxed);
     }
 
-    pub(super) fn add_udp(&self, point: Point, socket: Weak<Udp>) {
-        self.udp.lock().entry(point).or_default().push(socket);
+    /// ENOBUFS.
+    pub(super) fn add_udp(&self, point: Point, socket: Weak<Udp>) -> Result<()> {
+        add(&mut self.udp.lock(), point, socket)
     }
 
     pub(super) fn remove_udp(&self, point: Point, socket: &Weak<Udp>) {

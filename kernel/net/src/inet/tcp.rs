@@ -417,7 +417,7 @@ impl Socket for Tcp {
         };
         inner.lease = Some(lease);
         ports.listen(lease)?;
-        inner.state = State::Listening(Listener::start(&self.net, lease.point, &self.shared, limit));
+        inner.state = State::Listening(Listener::start(&self.net, lease.point, &self.shared, limit)?);
         Ok(())
     }
 

@@ -130,8 +130,11 @@ impl Udp {
 
     fn bind_at(&self, place: &mut Place, cred: &Credentials, at: Point) -> Result<Lease> {
         let lease = self.net.inet.udp_ports.bind(cred, self.claim(cred, at))?;
+        if let Err(error) = self.net.inet.add_udp(lease.point, self.me.clone()) {
+            self.net.inet.udp_ports.release(lease);
+            return Err(error);
+        }
         place.lease = Some(lease);
-        self.net.inet.add_udp(lease.point, self.me.clone());
         Ok(lease)
     }
 
