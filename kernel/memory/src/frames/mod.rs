@@ -45,9 +45,6 @@ impl From<OutOfMemory> for Error {
 const CACHE: usize = 64;
 const BATCH: usize = 32;
 
-/// Runs of this many frames hold what a program chose the size of, and leave the reserve alone.
-const LARGE_RUN: usize = 16;
-
 struct Cache {
     frames: [u32; CACHE],
     len: usize,
@@ -274,12 +271,8 @@ impl Frames {
         }
         let records = self.records();
         let reserve = self.reserve.load(Relaxed);
-        let spared = if count >= LARGE_RUN { reserve } else { 0 };
         let take = || {
             let mut buddy = self.buddy.lock();
-            if buddy.free_frames() < spared + count {
-                return None;
-            }
             let frame = buddy.take(records, order)?;
             Some((frame, buddy.free_frames() < reserve))
         };
