@@ -77,9 +77,9 @@ test-models: setup
     CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom" RUSTFLAGS="--cfg loom" cargo test --quiet --locked --package executor --release loom
 
 # run random programs from seeds that no run had before
-test-sim seeds="1000": setup
-    @cargo build --quiet --locked --package sim
-    @"${CARGO_TARGET_DIR:-target}/debug/sim" fresh=1 seeds="$1"
+test-sim seeds="20000": setup
+    @cargo build --quiet --locked --package sim --profile sim
+    @"${CARGO_TARGET_DIR:-target}/sim/sim" fresh=1 seeds="$1"
 
 # run the conformance tests in the guest, use its shell, end it in every way: just test-guest x86_64 [1,4]
 [no-exit-message]
@@ -103,8 +103,8 @@ test-busybox arch *applets: setup
 # run random programs on the simulated machine: just sim seeds=1000 [from=K], just sim seed=K [trace=1]
 [no-exit-message]
 sim *what: setup
-    @cargo build --quiet --locked --package sim
-    @"${CARGO_TARGET_DIR:-target}/debug/sim" "$@"
+    @cargo build --quiet --locked --package sim --profile sim
+    @"${CARGO_TARGET_DIR:-target}/sim/sim" "$@"
 
 # run a command on a kernel with trace points: just trace x86_64 sh -c 'echo hi | cat'
 [no-exit-message]

@@ -50,6 +50,15 @@ pub fn in_use() -> InUse {
     InUse { bytes: BYTES.load(Relaxed), blocks: BLOCKS.load(Relaxed) }
 }
 
+/// Counts a block, if there is one.
+fn counted(layout: Layout, block: *mut u8) -> *mut u8 {
+    if !block.is_null() {
+        BYTES.fetch_add(layout.size() as i64, Relaxed);
+        BLOCKS.fetch_add(1, Relaxed);
+    }
+    block
+}
+
 // SAFETY: every call goes to the system's allocator as it is; the counts touch no memory of it.
 unsafe impl GlobalAlloc for CountingHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -57,12 +66,16 @@ unsafe impl GlobalAlloc for CountingHeap {
             return core::ptr::null_mut();
         }
         // SAFETY: the caller's contract is the same.
-        let block = unsafe { System.alloc(layout) };
-        if !block.is_null() {
-            BYTES.fetch_add(layout.size() as i64, Relaxed);
-            BLOCKS.fetch_add(1, Relaxed);
+        counted(layout, unsafe { System.alloc(layout) })
+    }
+
+    // Not by `alloc` and a fill, as the trait would: the host gives fresh pages zeroed, and most of the simulated RAM is never used.
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if !grants() {
+            return core::ptr::null_mut();
         }
-        block
+        // SAFETY: the caller's contract is the same.
+        counted(layout, unsafe { System.alloc_zeroed(layout) })
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {

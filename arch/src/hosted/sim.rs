@@ -43,13 +43,7 @@ std::thread_local! {
 /// loader would. The memory of an earlier machine is leaked, since statics may still point into it.
 pub fn boot(cpus: usize, ram: usize, seed: [u8; 32]) -> &'static BootInfo {
     let ram = ram & !(PAGE_SIZE - 1);
-    let layout = std::alloc::Layout::from_size_align(ram, PAGE_SIZE).expect("a page-aligned size");
-    // SAFETY: the layout is not empty (checked below by the kernel's own minimum), and zeroed words are valid `u64`s.
-    let words = unsafe {
-        let ptr = std::alloc::alloc_zeroed(layout).cast::<u64>();
-        assert!(!ptr.is_null(), "no memory for the simulated machine");
-        core::slice::from_raw_parts_mut(ptr, ram / 8)
-    };
+    let words = zeroed_pages(ram);
     MACHINE.set(Some(Machine {
         now: 1,
         cpus,
@@ -74,6 +68,14 @@ pub fn boot(cpus: usize, ram: usize, seed: [u8; 32]) -> &'static BootInfo {
         initrd: None,
         cpus,
     }))
+}
+
+/// `len` bytes of zeroes at a page boundary, never freed. One page more is asked for, and no alignment: the allocator then
+/// gives fresh pages of the host, which cost nothing until they are used.
+fn zeroed_pages(len: usize) -> &'static mut [u64] {
+    let words = Vec::leak(std::vec![0u64; (len + PAGE_SIZE) / 8]);
+    let skipped = (words.as_ptr() as usize).next_multiple_of(PAGE_SIZE) - words.as_ptr() as usize;
+    &mut words[skipped / 8..][..len / 8]
 }
 
 /// Which CPU runs now.

@@ -54,12 +54,10 @@ fn options() -> Result<Options, String> {
     Ok(options)
 }
 
-/// A seed that no earlier run began at, and none of up to a thousand seeds reached: from the clock, a thousand for
-/// each second.
+/// A seed that no earlier run began at, and none of up to a million seeds reached: from the clock, a million for each
+/// second.
 fn fresh() -> u64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(1, |time| time.as_secs() % 100_000_000 * 1000)
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |time| time.as_secs() * 1_000_000)
 }
 
 fn main() -> ExitCode {
