@@ -44,6 +44,8 @@ impl ByteQueue {
     #[cold]
     fn grow(&mut self, extra: usize) -> Result<()> {
         let want = self.len.checked_add(extra).and_then(usize::checked_next_power_of_two).ok_or(Errno::ENOBUFS)?;
+        // What programs leave in sockets is not for the kernel's reserve.
+        memory::admit(want.max(SMALLEST)).map_err(|_| Errno::ENOBUFS)?;
         let mut buf = Vec::new();
         buf.try_reserve_exact(want.max(SMALLEST)).map_err(|_| Errno::ENOBUFS)?;
         let (first, second) = self.slices(0, self.len);
@@ -150,9 +152,11 @@ impl ByteQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::machine;
 
     #[test]
     fn bytes_come_out_in_order_across_growth_and_wrap() {
+        machine();
         let mut queue = ByteQueue::new();
         let (mut next_in, mut next_out, mut seed) = (0u8, 0u8, 1u32);
         for _ in 0..2000 {
@@ -172,6 +176,7 @@ mod tests {
 
     #[test]
     fn memory_of_a_burst_is_given_back() {
+        machine();
         let mut queue = ByteQueue::new();
         queue.push(&[1; 100_000]).unwrap();
         queue.consume(100_000);

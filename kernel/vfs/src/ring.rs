@@ -46,6 +46,8 @@ impl Ring {
     #[cold]
     fn grow(&mut self, wanted: usize) -> Result<()> {
         let size = wanted.max(SMALLEST).checked_next_power_of_two().ok_or(Errno::ENOMEM)?;
+        // What programs leave in pipes is not for the kernel's reserve.
+        memory::admit(size).map_err(|_| Errno::ENOMEM)?;
         let mut new = Vec::new();
         new.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
         let (a, b) = self.pieces(self.len);

@@ -48,9 +48,14 @@ fn random() -> u64 {
     SEED.get() ^ SEED.get() >> 29
 }
 
+/// A machine for this thread.
+pub(crate) fn machine() {
+    memory::init(arch::sim::boot(1, 32 << 20, [7; 32]));
+}
+
 /// A network on this thread's clock.
 fn net() -> Arc<Net> {
-    arch::sim::boot(1, 1 << 20, [7; 32]);
+    machine();
     NOW.set(1_000_000_000);
     LOSS.set(0);
     Net::new(Machine { now: || NOW.get(), random })
