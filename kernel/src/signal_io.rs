@@ -1,7 +1,6 @@
 //! Signals to the owners of files that have become ready (O_ASYNC): SIGIO, or what F_SETSIG chose.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use base::{Credentials, Events};
 use process::signal::{Fields, send};
 use process::{Process, Siginfo, Signal, Thread, pid, tree};
@@ -45,23 +44,24 @@ fn signal(ready: &Ready) {
         OwnerId::Process(id) => {
             let process = pid::find_process(id).or_else(|| Some(pid::find_thread(id)?.process.clone()));
             if let Some(process) = process {
-                to_process(&process, info, &ready.owner);
+                to_process(&tree::lock(), &process, info, &ready.owner);
             }
         }
         OwnerId::Group(id) => {
-            let members: Vec<Arc<Process>> = tree::group_members(&tree::lock(), id);
-            for process in members {
-                to_process(&process, info, &ready.owner);
+            let tree = tree::lock();
+            let Some(group) = tree::find_group(&tree, id) else { return };
+            for process in group.members(&tree) {
+                to_process(&tree, &process, info, &ready.owner);
             }
         }
     }
 }
 
-fn to_process(process: &Arc<Process>, info: Siginfo, owner: &Owner) {
+fn to_process(tree: &tree::Tree, process: &Arc<Process>, info: Siginfo, owner: &Owner) {
     let Some(thread) = process.any_thread() else { return };
-    if permitted(owner, &thread.cred()) && send::to_process(process, info).is_err() {
+    if permitted(owner, &thread.cred()) && send::to_process_locked(tree, process, info).is_err() {
         // Where the queue is full, SIGIO says that something was lost.
-        let _ = send::to_process(process, Siginfo::kernel(Signal::SIGIO));
+        let _ = send::to_process_locked(tree, process, Siginfo::kernel(Signal::SIGIO));
     }
 }
 

@@ -7,11 +7,12 @@ use crate::table::{COUNT, Entry, TABLE};
 use crate::wait::Slow;
 use crate::{abi, fault, frame, park, tick, wait};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use arch::trap::{Exception, PageFault, Trap};
 use arch::user;
 use base::{Errno, Error, Restart, Result};
 use executor::trace::{self, Point};
-use executor::{Arrival, SchedParams, Task};
+use executor::{Arrival, Completion, SchedParams, Task};
 use kernel::cpu::Duty;
 use memory::FaultError;
 use memory::user::UserPtr;
@@ -28,9 +29,16 @@ pub enum Birth {
     First(Box<First>),
 }
 
-/// Starts a thread.
-pub fn spawn(current: Current, params: SchedParams) -> Task {
-    be_born(current, Birth::Clone, params)
+/// Starts a thread; with a completion, when that has fired.
+pub fn spawn(current: Current, params: SchedParams, when: Option<Arc<Completion>>) -> Task {
+    let Some(when) = when else { return be_born(current, Birth::Clone, params) };
+    let thread = current.thread.clone();
+    // Rare, so that the others need not keep what this waits for.
+    let life = async move {
+        when.wait().await;
+        Box::pin(life(current, Birth::Clone)).await;
+    };
+    executor::spawn(Installed::new(thread, life), params)
 }
 
 /// Starts a thread that is born as `birth` says.

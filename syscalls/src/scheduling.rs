@@ -98,21 +98,14 @@ fn priority_targets(current: &Current, which: u32, who: i32) -> Result<alloc::ve
         raw::PRIO_PGRP => {
             let tree = tree::lock();
             let group = if who == 0 { tree::group_of(&tree, &current.thread.process) } else { who as u32 };
-            for process in tree::group_members(&tree, group) {
-                targets.extend(process.any_thread());
+            if let Some(group) = tree::find_group(&tree, group) {
+                targets.extend(group.members(&tree).filter_map(|process| process.any_thread()));
             }
         }
         raw::PRIO_USER => {
             let uid = if who == 0 { current.cred.uid } else { who as u32 };
-            let mut from = 1;
-            loop {
-                let batch = pid::processes_from(from, 64);
-                let Some(last) = batch.last() else { break };
-                from = last.id() + 1;
-                targets.extend(
-                    batch.iter().filter(|process| process.uid() == uid).filter_map(|process| process.any_thread()),
-                );
-            }
+            let theirs = pid::processes(1).filter(|process| process.uid() == uid);
+            targets.extend(theirs.filter_map(|process| process.any_thread()));
         }
         _ => return Err(Errno::EINVAL.into()),
     }

@@ -77,27 +77,36 @@ fn kill(current: &mut Current, args: &Args) -> Result<usize> {
         }
         0 => {
             let tree = tree::lock();
-            let group = tree::group_of(&tree, &current.thread.process);
-            let members = tree::group_members(&tree, group);
-            kill_all(current, &tree, &members, signal)
+            let group = current.thread.process.links(&tree).group.clone();
+            kill_all(current, &tree, group.members(&tree), signal)
         }
-        -1 => kill_everybody(current, signal),
+        -1 => {
+            // Everybody but the first process and the caller. Nobody is born while the tree is held.
+            let tree = tree::lock();
+            let own = current.thread.process.id();
+            kill_all(current, &tree, pid::processes(2).filter(|process| process.id() != own), signal)
+        }
         group => {
             let tree = tree::lock();
-            let members = tree::group_members(&tree, group.unsigned_abs());
-            kill_all(current, &tree, &members, signal)
+            let group = tree::find_group(&tree, group.unsigned_abs()).ok_or(Errno::ESRCH)?;
+            kill_all(current, &tree, group.members(&tree), signal)
         }
     }
 }
 
 /// Succeeds if the signal could be sent to one of them; ESRCH if there is none, EPERM if none is permitted.
-fn kill_all(current: &Current, tree: &tree::Tree, targets: &[Arc<Process>], signal: Option<Signal>) -> Result<usize> {
+fn kill_all(
+    current: &Current,
+    tree: &tree::Tree,
+    targets: impl Iterator<Item = Arc<Process>>,
+    signal: Option<Signal>,
+) -> Result<usize> {
     let mut result = Err(Errno::ESRCH.into());
     for target in targets {
-        match check(current, tree, target, signal) {
+        match check(current, tree, &target, signal) {
             Ok(()) => {
                 if let Some(signal) = signal {
-                    send::to_process_locked(tree, target, from_me(current, signal))?;
+                    send::to_process_locked(tree, &target, from_me(current, signal))?;
                 }
                 result = Ok(0);
             }
@@ -106,19 +115,6 @@ fn kill_all(current: &Current, tree: &tree::Tree, targets: &[Arc<Process>], sign
         }
     }
     result
-}
-
-/// kill(-1): everybody but the first process and the caller.
-fn kill_everybody(current: &Current, signal: Option<Signal>) -> Result<usize> {
-    let mut targets = alloc::vec::Vec::new();
-    let mut from = 2;
-    loop {
-        let batch = pid::processes_from(from, 64);
-        let Some(last) = batch.last() else { break };
-        from = last.id() + 1;
-        targets.extend(batch.into_iter().filter(|process| process.id() != current.thread.process.id()));
-    }
-    kill_all(current, &tree::lock(), &targets, signal)
 }
 
 /// The thread an id names, in the process `group` if one is given. ESRCH, EINVAL.

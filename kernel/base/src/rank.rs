@@ -34,6 +34,8 @@ ranks! {
     ALARM = 41, "interval timer";
     /// Threads per user.
     USERS = 42, "threads per user";
+    /// What a number names, under THREAD while a thread is born.
+    PID = 43, "pid";
     /// A bucket of the futex table.
     FUTEX = 44, "futex";
     /// Where a thread's futex wait was moved to, under FUTEX.

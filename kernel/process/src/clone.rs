@@ -11,10 +11,9 @@ use crate::process::Process;
 use crate::signal::stop::StopState;
 use crate::signal::{Actions, Signal};
 use crate::thread::{Conditions, Thread, View};
-use crate::tree::{self, Group, Links, Session};
+use crate::tree::{self, Group, Links, Session, Tree};
 use crate::users;
-use crate::{Pid, oom, reparent};
-use alloc::collections::BTreeMap;
+use crate::{Pid, oom};
 use alloc::sync::Arc;
 use arch::addr::VirtAddr;
 use base::{Capability, Errno, Error, Restart, Result};
@@ -127,16 +126,15 @@ struct Parts {
     nice: executor::SchedParams,
 }
 
+/// Starts a thread. With a completion, its program runs only when that has fired.
+pub type Spawn = fn(Current, executor::SchedParams, Option<Arc<Completion>>) -> Task;
+
 /// Makes a child as `request` says and starts it with `spawn`. Returns its id as the parent
 /// sees it. Waits for memory to be copied and, with VFORK, until the child lets go of the
 /// parent's memory.
 ///
 /// Errors: EINVAL, EAGAIN (limits), ENOMEM; a pending signal restarts the call.
-pub async fn clone(
-    parent: &mut Current,
-    request: Request,
-    spawn: fn(Current, executor::SchedParams) -> Task,
-) -> Result<u32> {
+pub async fn clone(parent: &mut Current, request: Request, spawn: Spawn) -> Result<u32> {
     request.check(&parent.thread.process)?;
     refuse_if_disturbed(&parent.thread)?;
     let charge = users::charge(&parent.cred, parent.thread.limit(Resource::Nproc))?;
@@ -146,36 +144,49 @@ pub async fn clone(
         }
     }
     let mut parts = build(parent, &request, charge).await?;
-    let thread = parts.current.thread.clone();
-    let id = thread.id();
+    let id = parts.current.thread.id();
     let vfork = request.flags.contains(Flags::VFORK).then(|| Arc::new(Completion::new()));
     parts.current.vfork = vfork.clone();
-    if request.flags.contains(Flags::PARENT_SETTID) {
+    let pidfd = if request.flags.contains(Flags::PIDFD) { Some(give_pidfd(parent, &request).await?) } else { None };
+    let started = start(parent, &request, parts, pidfd, spawn);
+    if let (Err(_), Some(pidfd)) = (&started, pidfd) {
+        parent.files.release(pidfd);
+    }
+    if let Some(shown) = started? {
         // A bad pointer is ignored; one that is merely absent is not bad.
         let _ = store(parent, request.parent_tid, id).await;
+        shown.complete();
     }
-    let pidfd = if request.flags.contains(Flags::PIDFD) { Some(give_pidfd(parent, &request).await?) } else { None };
-    if let Err(error) = link(parent, &thread, parts.process.as_ref()) {
-        if let Some(pidfd) = pidfd {
-            parent.files.release(pidfd);
-        }
-        return Err(error);
-    }
-    if let Some(pidfd) = pidfd {
-        parent.files.fill(pidfd, PidFd::describe(&thread.process));
-    }
-    spawn_and_show(&thread, || spawn(parts.current, parts.nice));
     if let Some(done) = vfork {
         parent.thread.killable(done.wait()).await?;
     }
     Ok(id)
 }
 
-/// Spawns the thread's future, which may run elsewhere at once. Others that look for its task meanwhile, to wake it or to
-/// change how it is scheduled, wait until it is there.
-fn spawn_and_show(thread: &Thread, spawn: impl FnOnce() -> Task) {
+/// Makes the child known and starts it: past [`link`] nothing fails. Whoever looks for its task meanwhile, to wake it or to
+/// change how it is scheduled, waits until it is there. If the parent's memory is not there to store the child's number,
+/// the parent has to do that and to fire what this returns: the child waits for it.
+fn start(
+    parent: &Current,
+    request: &Request,
+    parts: Parts,
+    pidfd: Option<u32>,
+    spawn: Spawn,
+) -> Result<Option<Arc<Completion>>> {
+    let Parts { current, process, nice } = parts;
+    let thread = current.thread.clone();
+    let tree = link(parent, request, &thread, process.as_ref())?;
+    if let Some(pidfd) = pidfd {
+        parent.files.fill(pidfd, PidFd::describe(&thread.process));
+    }
     let mut view = thread.view.lock();
-    view.task = Some(spawn());
+    view.pid.set_thread(&thread);
+    let is_absent = || UserPtr::<u32>::new(request.parent_tid).write(&thread.id()).is_err();
+    let unseen = request.flags.contains(Flags::PARENT_SETTID) && is_absent();
+    let unseen = unseen.then(|| Arc::new(Completion::new()));
+    view.task = Some(spawn(current, nice, unseen.clone()));
+    drop((view, tree));
+    Ok(unseen)
 }
 
 /// A signal that waits already is taken first: the call is then restarted, and the program never sees EINTR.
@@ -222,7 +233,7 @@ async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -
     let (process, owner) = if flags.contains(Flags::THREAD) {
         (None, parent.thread.process.clone())
     } else {
-        let process = new_process(parent, request, &pid, &actions);
+        let process = new_process(parent, &pid, &actions);
         (Some(process.clone()), process)
     };
     let view = View {
@@ -239,7 +250,6 @@ async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -
         charge: Some(charge),
     };
     let thread = Thread::new(owner, parent.thread.mask(), view);
-    pid.set_thread(&thread);
     let keeps_stack = !flags.contains(Flags::VM) || flags.contains(Flags::VFORK);
     let current = Current {
         thread,
@@ -288,27 +298,15 @@ fn child_actions(parent: &Current, flags: Flags) -> Arc<Actions> {
     actions
 }
 
-/// The child's process, not linked to anything yet. Parent and group are decided in [`link`].
-fn new_process(parent: &Current, request: &Request, pid: &Arc<Pid>, actions: &Arc<Actions>) -> Arc<Process> {
+/// The child's process, not linked to anything yet: that is for [`link`].
+fn new_process(parent: &Current, pid: &Arc<Pid>, actions: &Arc<Actions>) -> Arc<Process> {
     let creator = &parent.thread.process;
-    let tree = tree::lock();
-    let (group, grandparent, inherited_signal, detached) = {
+    let (group, detached) = {
+        let tree = tree::lock();
         let links = creator.links(&tree);
-        (links.group.clone(), links.parent.clone(), links.exit_signal, links.detached)
+        (links.group.clone(), links.detached)
     };
-    drop(tree);
-    let adopted = request.flags.contains(Flags::PARENT);
-    let links = Links {
-        parent: if adopted { grandparent } else { Some(creator.clone()) },
-        parent_thread: parent.thread.id(),
-        children: BTreeMap::new(),
-        group,
-        exit_signal: if adopted { inherited_signal } else { Signal::new(request.exit_signal.into()) },
-        zombie: None,
-        subreaper: false,
-        did_exec: false,
-        detached,
-    };
+    let links = Links { detached, ..Links::new(group) };
     let process = Process::new(pid.clone(), links, actions.clone(), creator.limits.fork());
     process.set_uid(parent.cred.uid);
     let (executable, strings) = {
@@ -322,14 +320,15 @@ fn new_process(parent: &Current, request: &Request, pid: &Arc<Pid>, actions: &Ar
 }
 
 /// Makes the child known. Past this point nothing fails. A signal sent to a group is delivered under the tree
-/// lock, so it reaches either the parent before this point, which restarts the call, or the child as well.
-fn link(parent: &Current, thread: &Arc<Thread>, process: Option<&Arc<Process>>) -> Result<()> {
+/// lock, so it reaches either the parent before this point, which restarts the call, or the child as well. Returns the held
+/// tree.
+fn link(parent: &Current, request: &Request, thread: &Arc<Thread>, process: Option<&Arc<Process>>) -> Result<Tree> {
     let mut tree = tree::lock();
-    parent.thread.process.refuse_if_dying()?;
+    let mut shared = parent.thread.process.shared.lock();
+    shared.refuse_if_dying()?;
     refuse_if_disturbed(&parent.thread)?;
     match process {
         None => {
-            let mut shared = thread.process.shared.lock();
             shared.threads.insert(thread.id(), thread.clone());
             // Born during a group stop: it stops with the others.
             match &mut shared.stop {
@@ -340,25 +339,34 @@ fn link(parent: &Current, thread: &Arc<Thread>, process: Option<&Arc<Process>>) 
                 }
                 StopState::Stopped { .. } => thread.set(Conditions::STOP),
             }
+            drop(shared);
         }
         Some(process) => {
+            drop(shared);
             process.shared.lock().threads.insert(thread.id(), thread.clone());
-            // The parent may have moved or, with CLONE_PARENT, exited since the process was built.
-            let group = parent.thread.process.links(&tree).group.clone();
-            let mut father = process.links(&tree).parent.clone();
-            if father.as_ref().is_some_and(|father| father.links(&tree).zombie.is_some()) {
-                father = reparent::new_parent(&tree, &parent.thread.process);
+            let creator = &parent.thread.process;
+            let (group, adopter) = {
+                let links = creator.links(&tree);
+                (
+                    links.group.clone(),
+                    links.parent.clone().map(|father| (father, links.parent_thread, links.exit_signal)),
+                )
+            };
+            let (father, thread, exit_signal) = match adopter {
+                Some(adopter) if request.flags.contains(Flags::PARENT) => adopter,
+                _ => (creator.clone(), parent.thread.id(), Signal::new(request.exit_signal.into())),
+            };
+            {
+                let mut links = process.links(&tree);
+                (links.group, links.exit_signal) = (group.clone(), exit_signal);
             }
-            process.links(&tree).group = group.clone();
-            process.links(&tree).parent = father.clone();
             tree::join_group(&mut tree, process, &group);
-            if let Some(father) = father {
-                father.links(&tree).children.insert(process.id(), process.clone());
-            }
+            father.adopt(&tree, process, thread);
             tree.processes += 1;
+            process.pid().set_process(process);
         }
     }
-    Ok(())
+    Ok(tree)
 }
 
 /// Whether `cred` may have more threads than its limit (RLIMIT_NPROC).
@@ -372,20 +380,11 @@ pub fn first(fs: Arc<FsContext>) -> Result<Current> {
     let pid = Pid::allocate()?;
     let session = Session::new(pid.clone());
     let group = Group::new(pid.clone(), session);
-    let links = Links {
-        parent: None,
-        parent_thread: 0,
-        children: BTreeMap::new(),
-        group: group.clone(),
-        exit_signal: None,
-        zombie: None,
-        subreaper: false,
-        did_exec: false,
-        detached: false,
-    };
+    let links = Links::new(group.clone());
     let actions = Actions::new();
     let cred = Arc::new(base::Credentials::root());
     let process = Process::new(pid.clone(), links, actions.clone(), Limits::initial(users::threads_max()));
+    pid.set_process(&process);
     // An empty space stands in until the program's own.
     let top = arch::addr::PAGE_SIZE;
     let space = Space::new(Layout::new(VirtAddr(top), 8 << 20, 0, 0)).map_err(|_| Errno::ENOMEM)?;

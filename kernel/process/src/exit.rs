@@ -9,9 +9,7 @@ use crate::signal::{Disposition, Fields, SaFlags, Siginfo, Signal, code, send, s
 use crate::thread::Thread;
 use crate::tree::{self, Group, Tree, Zombie};
 use crate::{futex, reparent, robust};
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use arch::addr::VirtAddr;
 use memory::Space;
 use memory::user::UserPtr;
@@ -148,9 +146,8 @@ fn leave_process(tree: &Tree, thread: &Arc<Thread>, status: i32) -> Option<i32> 
 
 /// The last thread has gone.
 fn exit_process(tree: &mut Tree, process: &Arc<Process>, status: i32) {
-    let below = groups_below(tree, process);
     reparent::hand_over_children(tree, process);
-    rescue_orphans(tree, process, below);
+    rescue_own_group(tree, process);
     let mut usage = process.times.exited();
     usage.add(&process.times.children());
     process.links(tree).zombie = Some(Zombie { status, usage });
@@ -158,46 +155,33 @@ fn exit_process(tree: &mut Tree, process: &Arc<Process>, status: i32) {
     announce(tree, process);
 }
 
-/// The groups of children that this exit may orphan: other groups than its own, in its session.
-fn groups_below(tree: &Tree, process: &Process) -> BTreeMap<u32, Arc<Group>> {
-    let (own, children) = {
-        let links = process.links(tree);
-        (links.group.clone(), links.children.values().cloned().collect::<Vec<_>>())
-    };
-    let groups = children.iter().map(|child| child.links(tree).group.clone());
-    groups
-        .filter(|group| group.id() != own.id() && group.session_id() == own.session_id())
-        .map(|group| (group.id(), group))
-        .collect()
+/// This exit may orphan the process's own group: that of a parent in the same session was what tied it in.
+fn rescue_own_group(tree: &Tree, process: &Arc<Process>) {
+    let group = process.links(tree).group.clone();
+    let Some(parent) = process.parent(tree) else { return };
+    let theirs = parent.links(tree).group.clone();
+    if theirs.id() != group.id() && theirs.session_id() == group.session_id() {
+        rescue_if_orphaned(tree, &group, process);
+    }
 }
 
-/// A group that this exit orphans and that has a stopped member would stop for ever: it gets SIGHUP and SIGCONT. That is the process's
-/// own group, or one of `below`.
-fn rescue_orphans(tree: &mut Tree, process: &Arc<Process>, mut below: BTreeMap<u32, Arc<Group>>) {
-    let group = process.links(tree).group.clone();
-    if let Some(parent) = process.parent(tree) {
-        let theirs = parent.links(tree).group.clone();
-        if theirs.id() != group.id() && theirs.session_id() == group.session_id() {
-            below.insert(group.id(), group);
-        }
-    }
-    for group in below.into_values() {
-        if tree::is_orphaned(tree, &group, Some(process)) {
-            hang_up_if_stopped(tree, group.id());
-        }
+/// A group that the exit of `leaving` orphans and that has a stopped member would stop for ever: it gets SIGHUP and SIGCONT.
+pub(crate) fn rescue_if_orphaned(tree: &Tree, group: &Group, leaving: &Process) {
+    if tree::is_orphaned(tree, group, Some(leaving)) {
+        hang_up_if_stopped(tree, group);
     }
 }
 
 /// SIGHUP and SIGCONT for a group with a stopped member.
-pub(crate) fn hang_up_if_stopped(tree: &Tree, group: u32) {
-    let members = tree::group_members(tree, group);
-    if !members.iter().any(|member| matches!(member.shared.lock().stop, stop::StopState::Stopped { .. })) {
+fn hang_up_if_stopped(tree: &Tree, group: &Group) {
+    let is_stopped = |member: Arc<Process>| matches!(member.shared.lock().stop, stop::StopState::Stopped { .. });
+    if !group.members(tree).any(is_stopped) {
         return;
     }
     for signal in [Signal::SIGHUP, Signal::SIGCONT] {
-        for member in &members {
+        for member in group.members(tree) {
             // Standard signals merge: never refused.
-            let _ = send::to_process_locked(tree, member, Siginfo::kernel(signal));
+            let _ = send::to_process_locked(tree, &member, Siginfo::kernel(signal));
         }
     }
 }
@@ -250,10 +234,7 @@ pub(crate) fn reap(tree: &mut Tree, process: &Arc<Process>, reaper: Option<&Proc
     if let (Some(reaper), Some(zombie)) = (reaper, zombie) {
         reaper.times.child_reaped(&zombie.usage);
     }
-    let parent = process.links(tree).parent.take();
-    if let Some(parent) = parent {
-        parent.links(tree).children.remove(&process.id());
-    }
+    process.abandon(tree);
     tree::leave_group(tree, process);
     process.pid().release();
     tree.processes -= 1;

@@ -41,7 +41,7 @@ async fn end_of(victim: &Arc<Process>, thread: &Thread) -> Result<()> {
 
 /// A process that is on its way out and still has memory.
 fn dying() -> Option<Arc<Process>> {
-    processes().find(|process| process.exit_status().is_some() && process.space().is_some())
+    pid::processes(2).find(|process| process.exit_status().is_some() && process.space().is_some())
 }
 
 /// The largest process, but not init. A descriptor counts as a page, since what it stands for takes memory of the
@@ -51,20 +51,8 @@ fn largest() -> Option<Arc<Process>> {
         let pages = process.space()?.rss_pages();
         Some(pages + process.files().map_or(0, |files| files.count()))
     };
-    processes()
+    pid::processes(2)
         .filter_map(|process| Some((size(&process)?, process)))
         .max_by_key(|(size, _)| *size)
         .map(|found| found.1)
-}
-
-/// All processes but init, a few at a time.
-fn processes() -> impl Iterator<Item = Arc<Process>> {
-    const BATCH: usize = 32;
-    let mut from = 2;
-    core::iter::from_fn(move || {
-        let batch = pid::processes_from(from, BATCH);
-        from = batch.last()?.id() + 1;
-        Some(batch)
-    })
-    .flatten()
 }

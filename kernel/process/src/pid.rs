@@ -8,7 +8,6 @@
 use crate::{Process, Thread};
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
 use base::{Errno, rank};
 use executor::spin::SpinLock;
 
@@ -72,10 +71,12 @@ impl Pid {
         self.links.lock().process.upgrade()
     }
 
+    /// The number names this thread from now on.
     pub(crate) fn set_thread(&self, thread: &Arc<Thread>) {
         self.links.lock().thread = Arc::downgrade(thread);
     }
 
+    /// The number is the id of this process from now on.
     pub(crate) fn set_process(&self, process: &Arc<Process>) {
         self.links.lock().process = Arc::downgrade(process);
     }
@@ -97,7 +98,7 @@ impl Drop for Pid {
 impl Table {
     /// A new holder of a free number.
     fn enter(&mut self, number: u32) -> Arc<Pid> {
-        let pid = Arc::new(Pid { number, links: SpinLock::new(rank::THREAD, Links::default()) });
+        let pid = Arc::new(Pid { number, links: SpinLock::new(rank::PID, Links::default()) });
         self.pids.insert(number, Arc::downgrade(&pid));
         pid
     }
@@ -132,29 +133,23 @@ pub fn find_thread(number: u32) -> Option<Arc<Thread>> {
     Pid::find(number)?.thread()
 }
 
-/// All processes with an id of at least `from`, at most `max` of them, in ascending order: for
-/// listings, which must not hold the table for long. None only if there are no more.
-pub fn processes_from(mut from: u32, max: usize) -> Vec<Arc<Process>> {
-    loop {
-        let mut pids = Vec::new();
-        {
-            let table = TABLE.lock();
-            for (_, pid) in table.pids.range(from..) {
-                if pids.len() >= 4 * max {
-                    break;
-                }
-                pids.extend(pid.upgrade());
+/// All processes with an id of at least `from`, in ascending order. The table is looked into for each, and not held in
+/// between. Who is born or reaped meanwhile may be among them, unless the caller holds the tree.
+pub fn processes(mut from: u32) -> impl Iterator<Item = Arc<Process>> {
+    let mut next_pid = move || {
+        let table = TABLE.lock();
+        // The last reference to a number must not go while the table is held, so it leaves this function.
+        let pid = table.pids.range(from..).find_map(|(_, pid)| pid.upgrade())?;
+        from = pid.number() + 1;
+        Some(pid)
+    };
+    core::iter::from_fn(move || {
+        loop {
+            if let Some(process) = next_pid()?.process() {
+                return Some(process);
             }
         }
-        let Some(last) = pids.last() else { return Vec::new() };
-        from = last.number() + 1;
-        let mut found: Vec<_> = pids.iter().filter_map(|pid| pid.process()).collect();
-        found.truncate(max);
-        // Numbers of threads alone say nothing about what follows them.
-        if !found.is_empty() {
-            return found;
-        }
-    }
+    })
 }
 
 /// The number handed out last (`/proc/loadavg`).

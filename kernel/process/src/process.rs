@@ -83,7 +83,7 @@ pub struct Shared {
 impl Process {
     /// A process without threads. `pid` becomes its id.
     pub(crate) fn new(pid: Arc<Pid>, links: Links, actions: Arc<Actions>, limits: Limits) -> Arc<Process> {
-        let process = Arc::new_cyclic(|me: &Weak<Process>| Process {
+        Arc::new_cyclic(|me: &Weak<Process>| Process {
             shared: SpinLock::new(
                 rank::PROCESS,
                 Shared {
@@ -115,10 +115,8 @@ impl Process {
             timers: Timers::new(),
             uid: AtomicU32::new(0),
             over: AtomicBool::new(false),
-            pid: pid.clone(),
-        });
-        pid.set_process(&process);
-        process
+            pid,
+        })
     }
 
     /// The process id.
@@ -177,6 +175,17 @@ impl Process {
         shared.threads.get(&self.id()).or_else(|| shared.threads.values().next()).cloned()
     }
 
+    /// Its live threads. The process is not locked between one and the next.
+    pub fn threads(&self) -> impl Iterator<Item = Arc<Thread>> + use<'_> {
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let shared = self.shared.lock();
+            let (&id, thread) = shared.threads.range(from..).next()?;
+            from = id + 1;
+            Some(thread.clone())
+        })
+    }
+
     /// Its address space while it has one.
     pub fn space(&self) -> Option<Arc<Space>> {
         self.any_thread()?.view.lock().space.clone()
@@ -202,18 +211,17 @@ impl Process {
     pub(crate) fn signal_queue_room(&self, shared: &Shared) -> bool {
         (shared.pending.queued() as u64) < self.limits.get(crate::limits::Resource::Sigpending).soft
     }
+}
 
-    /// Fails with `Interrupted` if the process is about to die.
+impl Shared {
+    /// Fails with `Interrupted` if the process is about to die, or to have one thread alone.
     pub(crate) fn refuse_if_dying(&self) -> Result<(), Error> {
-        let shared = self.shared.lock();
-        if shared.group_exit.is_some() || shared.exec.is_some() {
+        if self.group_exit.is_some() || self.exec.is_some() {
             return Err(Error::Interrupted(base::Restart::Always));
         }
         Ok(())
     }
-}
 
-impl Shared {
     /// As [`Process::exit_group`], under the lock.
     pub(crate) fn begin_group_exit(&mut self, process: &Process, status: i32) {
         if self.group_exit.is_some() {

@@ -9,8 +9,8 @@ use crate::signal::Signal;
 use crate::times::Usage;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
 use base::{Errno, rank};
+use core::iter;
 use executor::spin::{SpinGuard, SpinLock};
 
 /// What the tree lock guards beside every process's [`Links`].
@@ -37,8 +37,8 @@ pub struct Links {
     pub parent: Option<Arc<Process>>,
     /// The thread of the parent that made it or adopted it (__WNOTHREAD, parent-death signals).
     pub parent_thread: u32,
-    /// Its children, zombies included, by process id.
-    pub children: BTreeMap<u32, Arc<Process>>,
+    /// Its children, zombies included, by the thread that each belongs to and its process id.
+    pub children: BTreeMap<(u32, u32), Arc<Process>>,
     /// Its process group.
     pub group: Arc<Group>,
     /// The signal that its parent gets at its exit; `None` for no signal.
@@ -51,6 +51,23 @@ pub struct Links {
     pub did_exec: bool,
     /// It has given up its session's controlling terminal for itself (TIOCNOTTY).
     pub detached: bool,
+}
+
+impl Links {
+    /// The place of a process in `group` that nobody has made, and that has made none.
+    pub(crate) fn new(group: Arc<Group>) -> Links {
+        Links {
+            parent: None,
+            parent_thread: 0,
+            children: BTreeMap::new(),
+            group,
+            exit_signal: None,
+            zombie: None,
+            subreaper: false,
+            did_exec: false,
+            detached: false,
+        }
+    }
 }
 
 /// What is left of a process between exit and wait.
@@ -100,14 +117,51 @@ impl Group {
         self.session.pid.number()
     }
 
-    fn members(&self) -> Vec<Arc<Process>> {
-        self.members.lock().values().filter_map(Weak::upgrade).collect()
+    /// Its members, zombies included. What is done to one of them may change who the others are.
+    pub fn members<'a>(&'a self, _tree: &'a Tree) -> impl Iterator<Item = Arc<Process>> + use<'a> {
+        let mut from = 0;
+        iter::from_fn(move || {
+            let members = self.members.lock();
+            let (id, member) = members.range(from..).find_map(|(id, member)| Some((*id, member.upgrade()?)))?;
+            from = id + 1;
+            Some(member)
+        })
     }
 }
 
-/// The members of a process group, zombies included.
-pub fn group_members(tree: &Tree, group: u32) -> Vec<Arc<Process>> {
-    tree.groups.get(&group).map(|group| group.members()).unwrap_or_default()
+impl Process {
+    /// Its children, zombies included: all, or those of one of its threads. What is done to one of them may change who
+    /// the others are.
+    pub fn children<'a>(&'a self, tree: &'a Tree, thread: Option<u32>) -> impl Iterator<Item = Arc<Process>> + use<'a> {
+        let last = thread.unwrap_or(u32::MAX);
+        let mut from = (thread.unwrap_or(0), 0);
+        iter::from_fn(move || {
+            let links = self.links(tree);
+            let (&(thread, id), child) = links.children.range(from..=(last, u32::MAX)).next()?;
+            from = (thread, id + 1);
+            Some(child.clone())
+        })
+    }
+
+    /// Makes `child`, which is nobody's, a child of this process and of its thread `thread`.
+    pub(crate) fn adopt(self: &Arc<Process>, tree: &Tree, child: &Arc<Process>, thread: u32) {
+        {
+            let mut links = child.links(tree);
+            links.parent = Some(self.clone());
+            links.parent_thread = thread;
+        }
+        self.links(tree).children.insert((thread, child.id()), child.clone());
+    }
+
+    /// Takes the process from its parent. Returns that.
+    pub(crate) fn abandon(&self, tree: &Tree) -> Option<Arc<Process>> {
+        let (parent, thread) = {
+            let mut links = self.links(tree);
+            (links.parent.take()?, links.parent_thread)
+        };
+        parent.links(tree).children.remove(&(thread, self.id()));
+        Some(parent)
+    }
 }
 
 /// The group with this id.
@@ -139,7 +193,8 @@ pub fn set_group(caller: &Arc<Process>, target: u32, group: u32) -> Result<(), E
     let target = if target == 0 || target == caller.id() {
         caller.clone()
     } else {
-        pid::find_process(target).ok_or(Errno::ESRCH)?
+        let missing = || if pid::find_thread(target).is_some() { Errno::EINVAL } else { Errno::ESRCH };
+        pid::find_process(target).ok_or_else(missing)?
     };
     let group = if group == 0 { target.id() } else { group };
     if !Arc::ptr_eq(&target, caller) {
@@ -167,20 +222,15 @@ pub fn set_group(caller: &Arc<Process>, target: u32, group: u32) -> Result<(), E
         None if group == target.id() => Group::new(target.pid().clone(), old.session.clone()),
         None => return Err(Errno::EPERM),
     };
-    let others = neighbours(&tree, &target);
+    let parent = target.parent(&tree);
     leave_group(&mut tree, &target);
     join_group(&mut tree, &target, &new);
     target.links(&tree).group = new;
-    // Leaving may have orphaned the groups around; waits that name a group look again.
-    for process in others {
-        process.children_changed.notify_all(executor::ALL);
+    // Waits that name a group look again.
+    if let Some(parent) = parent {
+        parent.children_changed.notify_all(executor::ALL);
     }
     Ok(())
-}
-
-/// The parent of the process: those whose waits on a group it may have left.
-fn neighbours(tree: &Tree, process: &Process) -> Vec<Arc<Process>> {
-    process.parent(tree).into_iter().collect()
 }
 
 /// setsid(2): EPERM for a group leader.
@@ -189,7 +239,7 @@ pub fn new_session(process: &Arc<Process>) -> Result<u32, Errno> {
     if find_group(&tree, process.id()).is_some() {
         return Err(Errno::EPERM);
     }
-    let parent = neighbours(&tree, process);
+    let parent = process.parent(&tree);
     leave_group(&mut tree, process);
     let group = Group::new(process.pid().clone(), Session::new(process.pid().clone()));
     join_group(&mut tree, process, &group);
@@ -198,7 +248,7 @@ pub fn new_session(process: &Arc<Process>) -> Result<u32, Errno> {
         links.group = group;
         links.detached = false;
     }
-    for parent in parent {
+    if let Some(parent) = parent {
         parent.children_changed.notify_all(executor::ALL);
     }
     Ok(process.id())
@@ -217,7 +267,7 @@ pub fn group_of(tree: &Tree, process: &Process) -> u32 {
 /// Whether nobody outside the group but in its session could continue it: no member has a parent in another group of the
 /// same session. `leaving` is left out of account (it is about to exit).
 pub fn is_orphaned(tree: &Tree, group: &Group, leaving: Option<&Process>) -> bool {
-    !group.members().iter().any(|member| {
+    !group.members(tree).any(|member| {
         if leaving.is_some_and(|leaving| leaving.id() == member.id()) {
             return false;
         }

@@ -13,7 +13,6 @@ use crate::times::Usage;
 use crate::tree::{self, Tree};
 use crate::{exit, pid};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use base::{Errno, Restart, Result};
 use bitflags::bitflags;
 use linux_raw_sys::general as raw;
@@ -66,11 +65,11 @@ pub struct Event {
 /// could ever match; a signal restarts or ends the wait.
 pub async fn wait(thread: &Arc<Thread>, which: Which, options: Options) -> Result<Option<Event>> {
     let process = &thread.process;
-    let poll = || look(thread, &which, options);
-    let named = match &which {
-        Which::Process(id) => pid::find_process(*id),
+    let named = match which {
+        Which::Process(id) => Some(pid::find_process(id).ok_or(Errno::ECHILD)?),
         _ => None,
     };
+    let poll = || look(thread, &which, named.as_ref(), options);
     let queue = named.as_ref().map_or(&process.children_changed, |child| &child.changed);
     if options.contains(Options::NOHANG) {
         return poll().unwrap_or(Ok(None));
@@ -79,32 +78,45 @@ pub async fn wait(thread: &Arc<Thread>, which: Which, options: Options) -> Resul
 }
 
 /// One look at the children: `None` if there is nothing yet.
-fn look(thread: &Arc<Thread>, which: &Which, options: Options) -> Option<Result<Option<Event>>> {
+fn look(
+    thread: &Arc<Thread>,
+    which: &Which,
+    named: Option<&Arc<Process>>,
+    options: Options,
+) -> Option<Result<Option<Event>>> {
     let mut tree = tree::lock();
-    let process = &thread.process;
     let mut eligible = false;
-    for child in candidates(&tree, process, which) {
+    let mut report = |child: Arc<Process>| {
         if !matches(&tree, thread, &child, which, options) {
-            continue;
+            return None;
         }
         eligible = true;
-        if let Some(event) = take_event(&mut tree, process, &child, options) {
-            return Some(Ok(Some(event)));
+        event(&tree, &child, options).map(|event| (child, event))
+    };
+    let found = match named {
+        Some(child) => report(child.clone()),
+        None => {
+            let whose = options.contains(Options::NOTHREAD).then(|| thread.id());
+            thread.process.children(&tree, whose).find_map(report)
         }
-    }
-    if eligible { None } else { Some(Err(Errno::ECHILD.into())) }
-}
-
-fn candidates(tree: &Tree, process: &Process, which: &Which) -> Vec<Arc<Process>> {
-    let links = process.links(tree);
-    match which {
-        Which::Process(id) => links.children.get(id).cloned().into_iter().collect(),
-        _ => links.children.values().cloned().collect(),
+    };
+    match found {
+        Some((child, event)) => {
+            if !options.contains(Options::NOWAIT) {
+                consume(&mut tree, &thread.process, &child, &event);
+            }
+            Some(Ok(Some(event)))
+        }
+        None if eligible => None,
+        None => Some(Err(Errno::ECHILD.into())),
     }
 }
 
 fn matches(tree: &Tree, thread: &Thread, child: &Process, which: &Which, options: Options) -> bool {
     let links = child.links(tree);
+    if !links.parent.as_ref().is_some_and(|parent| Arc::ptr_eq(parent, &thread.process)) {
+        return false;
+    }
     if let Which::Group(group) = which
         && links.group.id() != *group
     {
@@ -117,39 +129,41 @@ fn matches(tree: &Tree, thread: &Thread, child: &Process, which: &Which, options
     options.contains(Options::ALL) || is_clone == options.contains(Options::CLONE)
 }
 
-fn take_event(tree: &mut Tree, process: &Process, child: &Arc<Process>, options: Options) -> Option<Event> {
+/// What there is to tell of a child.
+fn event(tree: &Tree, child: &Arc<Process>, options: Options) -> Option<Event> {
     let zombie = child.links(tree).zombie;
-    if let Some(zombie) = zombie {
+    let (status, (code, info_status), usage) = if let Some(zombie) = zombie {
         if !options.contains(Options::EXITED) {
             return None;
         }
-        let (code, info_status) = exit::decode(zombie.status);
-        let event = event(child, zombie.status, code, info_status, zombie.usage);
-        if !options.contains(Options::NOWAIT) {
-            exit::reap(tree, child, Some(process));
+        (zombie.status, exit::decode(zombie.status), zombie.usage)
+    } else {
+        let usage = child.usage();
+        let shared = child.shared.lock();
+        match shared.stop {
+            StopState::Stopped { signal, reported: false } if options.contains(Options::STOPPED) => {
+                let number = i32::from(signal.number());
+                (number << 8 | 0x7f, (code::CLD_STOPPED, number), usage)
+            }
+            _ if shared.continued && options.contains(Options::CONTINUED) => {
+                (0xffff, (code::CLD_CONTINUED, Signal::SIGCONT.number().into()), usage)
+            }
+            _ => return None,
         }
-        return Some(event);
-    }
-    let usage = child.usage();
-    let mut shared = child.shared.lock();
-    if options.contains(Options::STOPPED)
-        && let StopState::Stopped { signal, reported: false } = shared.stop
-    {
-        if !options.contains(Options::NOWAIT) {
-            shared.stop = StopState::Stopped { signal, reported: true };
-        }
-        let number = i32::from(signal.number());
-        return Some(event(child, number << 8 | 0x7f, code::CLD_STOPPED, number, usage));
-    }
-    if options.contains(Options::CONTINUED) && shared.continued {
-        if !options.contains(Options::NOWAIT) {
-            shared.continued = false;
-        }
-        return Some(event(child, 0xffff, code::CLD_CONTINUED, Signal::SIGCONT.number().into(), usage));
-    }
-    None
+    };
+    Some(Event { pid: child.id(), uid: child.uid(), status, code, info_status, usage })
 }
 
-fn event(child: &Process, status: i32, code: i32, info_status: i32, usage: Usage) -> Event {
-    Event { pid: child.id(), uid: child.uid(), status, code, info_status, usage }
+/// The event is told this once.
+fn consume(tree: &mut Tree, reaper: &Process, child: &Arc<Process>, event: &Event) {
+    match event.code {
+        code::CLD_CONTINUED => child.shared.lock().continued = false,
+        code::CLD_STOPPED => {
+            let mut shared = child.shared.lock();
+            if let StopState::Stopped { signal, .. } = shared.stop {
+                shared.stop = StopState::Stopped { signal, reported: true };
+            }
+        }
+        _ => exit::reap(tree, child, Some(reaper)),
+    }
 }

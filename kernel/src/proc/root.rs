@@ -25,9 +25,6 @@ pub const fn process_ino(pid: u32) -> u64 {
 /// The position in the top directory of the process with id 0, had it one.
 const PROCESSES: u64 = 256;
 
-/// Processes that one step of a listing looks up.
-const BATCH: usize = 32;
-
 /// The directory of what is this kernel's own.
 pub const OWN: &str = "pollux";
 
@@ -93,22 +90,16 @@ impl Inode for Root {
             }
             position = PROCESSES;
         }
-        loop {
-            let first = u32::try_from(position - PROCESSES).unwrap_or(u32::MAX);
-            let batch = pid::processes_from(first, BATCH);
-            if batch.is_empty() {
-                return Ok(position);
+        for process in pid::processes(u32::try_from(position - PROCESSES).unwrap_or(u32::MAX)) {
+            let id = process.id();
+            let next = PROCESSES + u64::from(id) + 1;
+            let name = format!("{id}");
+            if !sink(DirEntry { name: name.as_bytes(), ino: process_ino(id), kind: FileType::Directory, next }) {
+                return Ok(next - 1);
             }
-            for process in batch {
-                let id = process.id();
-                let next = PROCESSES + u64::from(id) + 1;
-                let name = format!("{id}");
-                if !sink(DirEntry { name: name.as_bytes(), ino: process_ino(id), kind: FileType::Directory, next }) {
-                    return Ok(next - 1);
-                }
-                position = next;
-            }
+            position = next;
         }
+        Ok(position)
     }
 }
 

@@ -159,7 +159,7 @@ fn boot(cpus: usize, entropy: [u8; 32], plan: Arc<Plan>) {
     current.cx = Context::new(plan.entry[0], stack_top(0));
     current.cx.program = Some(Arc::new(Script(plan)));
     let thread = current.thread.clone();
-    let task = syscalls::run::spawn(current, SchedParams::default());
+    let task = syscalls::run::spawn(current, SchedParams::default(), None);
     thread.view.lock().task = Some(task);
 }
 
@@ -382,7 +382,7 @@ fn note(node: u8, cx: &Context, op: &Op) {
 
 /// Every process there is.
 fn processes() -> Vec<Arc<Process>> {
-    pid::processes_from(1, 10_000)
+    pid::processes(1).collect()
 }
 
 /// At rest: every thread that is left must have a reason to sleep.
@@ -480,7 +480,7 @@ fn check_waiter(process: &Arc<Process>, thread: &Arc<Thread>, node: u8, call: &C
         _ => false,
     };
     let tree = process::tree::lock();
-    let children: Vec<_> = process.links(&tree).children.values().cloned().collect();
+    let children: Vec<_> = process.children(&tree, None).collect();
     let mut matching = 0;
     for child in &children {
         if one.is_some_and(|id| id != child.id()) {

@@ -155,7 +155,7 @@ impl World {
             let tree = tree::lock();
             let own = pid::find_thread(self.ids[sender as usize]).map(|thread| tree::group_of(&tree, &thread.process));
             let group = if target == 0 { own.unwrap_or(0) } else { target.unsigned_abs() };
-            tree::group_members(&tree, group)
+            tree::find_group(&tree, group).map_or(Vec::new(), |group| group.members(&tree).collect())
         };
         for member in members {
             match self.node_of(member.id()) {

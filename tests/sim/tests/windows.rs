@@ -5,7 +5,7 @@ use arch::addr::VirtAddr;
 use arch::sim;
 use arch::trap::Trap;
 use arch::user::{Context, Program};
-use executor::{SchedParams, Step, Task};
+use executor::Step;
 use linux_raw_sys::general as raw;
 use memory::space::{Flags, Limits, MapRequest, Place};
 use process::clone::{self, Request};
@@ -116,7 +116,7 @@ fn exit() -> Act {
 }
 
 /// A child of `parent` that runs `script`.
-fn child(parent: &mut Current, flags: clone::Flags, script: Vec<Act>, spawn: fn(Current, SchedParams) -> Task) -> u32 {
+fn child(parent: &mut Current, flags: clone::Flags, script: Vec<Act>, spawn: clone::Spawn) -> u32 {
     parent.cx = Context::new(0, 0);
     parent.cx.program = Some(Arc::new(Script(script)));
     let null = VirtAddr(0);
@@ -156,11 +156,11 @@ fn is_over(first: &Current, id: u32) -> Option<i32> {
 #[test]
 fn whoever_looks_for_the_task_of_a_new_child_waits_until_it_is_there() {
     on_machine(|first| {
-        let id = child(first, clone::Flags::VM, vec![exit()], |current, params| {
+        let id = child(first, clone::Flags::VM, vec![exit()], |current, params, when| {
             let thread = current.thread.clone();
             let closed = || thread.view.try_lock().is_none();
             let before = closed();
-            let task = syscalls::run::spawn(current, params);
+            let task = syscalls::run::spawn(current, params, when);
             assert!(before && closed(), "others can look while there is no task");
             task
         });

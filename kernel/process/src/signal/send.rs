@@ -81,7 +81,8 @@ pub fn force(thread: &Arc<Thread>, info: Siginfo) {
 /// Sends a signal to all members of a process group, from the kernel (a terminal): no permission is asked.
 pub fn to_group(group: u32, info: Siginfo) {
     let tree = tree::lock();
-    for process in tree::group_members(&tree, group) {
+    let Some(group) = tree::find_group(&tree, group) else { return };
+    for process in group.members(&tree) {
         // A full queue drops the signal, as it does for a terminal's on Linux.
         let _ = to_process_locked(&tree, &process, info);
     }
