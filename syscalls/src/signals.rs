@@ -117,16 +117,21 @@ fn kill_all(
     result
 }
 
-/// The thread an id names, in the process `group` if one is given. ESRCH, EINVAL.
-fn thread(group: Option<i32>, id: i32) -> Result<Arc<Thread>> {
+/// The thread an id names, in the process `group` if one is given. `None` for a leader that has exited: its number is
+/// taken until the process is reaped, and no signal has an effect. ESRCH, EINVAL.
+fn thread(group: Option<i32>, id: i32) -> Result<(Arc<Process>, Option<Arc<Thread>>)> {
     if id <= 0 || group.is_some_and(|group| group <= 0) {
         return Err(Errno::EINVAL.into());
     }
-    let thread = pid::find_thread(id as u32).ok_or(Errno::ESRCH)?;
-    if group.is_some_and(|group| thread.process.id() != group as u32) {
+    let thread = pid::find_thread(id as u32);
+    let process = match &thread {
+        Some(thread) => thread.process.clone(),
+        None => pid::find_process(id as u32).ok_or(Errno::ESRCH)?,
+    };
+    if group.is_some_and(|group| process.id() != group as u32) {
         return Err(Errno::ESRCH.into());
     }
-    Ok(thread)
+    Ok((process, thread))
 }
 
 fn tkill(current: &mut Current, args: &Args) -> Result<usize> {
@@ -139,11 +144,11 @@ fn tgkill(current: &mut Current, args: &Args) -> Result<usize> {
 
 fn kill_thread(current: &Current, group: Option<i32>, id: i32, number: i32) -> Result<usize> {
     let signal = signal(number)?;
-    let target = thread(group, id)?;
-    if !Arc::ptr_eq(&target.process, &current.thread.process) {
-        check(current, &tree::lock(), &target.process, signal)?;
+    let (process, target) = thread(group, id)?;
+    if !Arc::ptr_eq(&process, &current.thread.process) {
+        check(current, &tree::lock(), &process, signal)?;
     }
-    if let Some(signal) = signal {
+    if let (Some(signal), Some(target)) = (signal, target) {
         let info = Siginfo { code: code::TKILL, ..from_me(current, signal) };
         send::to_thread(&target, info)?;
     }
@@ -190,11 +195,11 @@ pub fn send_to(current: &Current, target: &Arc<Process>, args: &Args) -> Result<
 
 fn tgsigqueueinfo(current: &mut Current, args: &Args) -> Result<usize> {
     let number = signal(args.int(2))?;
-    let target = thread(Some(args.int(0)), args.int(1))?;
+    let (process, target) = thread(Some(args.int(0)), args.int(1))?;
     let probe = number.unwrap_or(Signal::SIGCONT);
-    let info = forged(current, args, 3, probe, &target.process)?;
-    check(current, &tree::lock(), &target.process, number)?;
-    if number.is_some() {
+    let info = forged(current, args, 3, probe, &process)?;
+    check(current, &tree::lock(), &process, number)?;
+    if let (Some(_), Some(target)) = (number, target) {
         send::to_thread(&target, info)?;
     }
     Ok(0)

@@ -5,6 +5,7 @@
 //! on its CPU while things happen elsewhere. A CPU that halts goes on when an interrupt is pending, and not before, so a
 //! ring that is missing shows.
 
+use crate::observe::see;
 use crate::rng::Rng;
 use crate::script::*;
 use crate::world::World;
@@ -224,6 +225,7 @@ fn step(cpu: usize) {
     if executor::run_next() == Step::Idle && kernel::cpu::prepare_halt() {
         with(|d| d.halted[cpu] = true);
     }
+    meet();
     with(|d| d.busy[cpu] = false);
     sim::advance(with(|d| d.rng.range(50, 2000) as u64));
     sim::set_cpu(before);
@@ -234,6 +236,8 @@ struct Script(Arc<Plan>);
 
 impl Program for Script {
     fn run(&self, cx: &mut Context) -> Trap {
+        meet();
+        self.arrive(cx);
         loop {
             if cx.regs[YIELDED] != 0 {
                 cx.ret = cx.regs[KEPT];
@@ -250,6 +254,16 @@ impl Program for Script {
 }
 
 impl Script {
+    /// A program that has just come back to user mode may have the result of a call, which is judged before anything else happens.
+    fn arrive(&self, cx: &Context) {
+        let Some(Op::Done(call)) = self.0.ops.get(cx.pc) else { return };
+        // A child is not the one that made the call.
+        if matches!(call, Call::Clone { .. }) && cx.ret == 0 || cx.regs[YIELDED] != 0 {
+            return;
+        }
+        with(|d| d.world.returned(cx.regs[NODE] as u8, *call, cx.ret as isize, &word));
+    }
+
     /// What may happen to a program between two of its instructions.
     fn interfere(&self, cx: &mut Context) -> Option<Trap> {
         let (yields, nests, ticks) = with(|d| (d.rng.chance(d.yields), d.rng.chance(d.nests), d.rng.chance(d.ticks)));
@@ -308,7 +322,11 @@ impl Script {
             Op::Trap(call) => {
                 cx.pc = next;
                 if call != Call::InHandler {
-                    with(|d| d.world.enters(node, call, cx.args));
+                    let ino = match call {
+                        Call::Read { .. } | Call::Write { .. } => ino_of(node, cx.args[0]),
+                        _ => None,
+                    };
+                    with(|d| d.world.enters(node, call, cx.args, ino));
                 }
                 return Ok(Some(Trap::Syscall));
             }
@@ -317,10 +335,7 @@ impl Script {
                 cx.regs[NODE] = child.into();
                 next = self.0.entry[child as usize];
             }
-            Op::Done(call) => {
-                let read = |at: usize| usercopy::load_u32(VirtAddr(at)).unwrap_or(0);
-                with(|d| d.world.returned(node, call, cx.ret as isize, &read));
-            }
+            Op::Done(_) => {}
             Op::StoreResult(at) => store(at, cx.ret as u32)?,
             Op::Store(at, value) => store(at, value)?,
             Op::Add(at, value) => {
@@ -360,6 +375,11 @@ impl Script {
     }
 }
 
+/// A word of the memory of the program that runs.
+fn word(at: usize) -> u32 {
+    usercopy::load_u32(VirtAddr(at)).unwrap_or(0)
+}
+
 fn store(at: usize, value: u32) -> Result<(), PageFault> {
     usercopy::write(VirtAddr(at), &value.to_ne_bytes()).map_err(|(fault, _)| fault)
 }
@@ -378,6 +398,12 @@ fn note(node: u8, cx: &Context, op: &Op) {
             eprintln!("{now:10} cpu {} node {node:2} {:5} {op:?} [{result}]", sim::cpu(), cx.pc);
         }
     });
+}
+
+/// Has the model follow the kernel.
+fn meet() {
+    let seen = see();
+    with(|d| d.world.meet(&seen, &word));
 }
 
 /// Every process there is.
@@ -405,22 +431,21 @@ fn check_sleepers() {
 
 fn check_sleeper(process: &Arc<Process>, thread: &Arc<Thread>, stopped: StopState) {
     let id = thread.id();
-    assert!(!matches!(stopped, StopState::Stopping { .. }), "process {} never finished stopping", process.id());
+    let vforks = |thread: Arc<Thread>| with(|d| is_in_vfork(&d.world, thread.id()));
+    let held_up = matches!(stopped, StopState::Stopping { .. });
+    assert!(!held_up || process.threads().any(vforks), "process {} never finished stopping", process.id());
     assert!(!thread.has(Conditions::FATAL), "thread {id} must die and sleeps");
-    if matches!(stopped, StopState::Stopped { .. }) {
+    if stopped != StopState::Running {
         return;
     }
     assert!(!thread.has(Conditions::STOP), "thread {id} must stop, its process runs, and it sleeps");
     let node = with(|d| d.world.node_of(id));
     let Some(node) = node else { panic!("thread {id} sleeps and never told its id") };
-    let Some(inside) = with(|d| d.world.in_call(node)) else {
+    let Some(inside) = with(|d| d.world.in_call(node).cloned()) else {
         panic!("thread {id} (node {node}) is lost in user mode")
     };
     let call = inside.call;
-    let in_vfork = match call {
-        Call::Clone { child } => with(|d| d.world.plan.flags[child as usize]) & u64::from(raw::CLONE_VFORK) != 0,
-        _ => false,
-    };
+    let in_vfork = with(|d| is_in_vfork(&d.world, id));
     if !in_vfork {
         assert!(
             !thread.has(Conditions::SIGNAL),
@@ -449,13 +474,22 @@ fn check_sleeper(process: &Arc<Process>, thread: &Arc<Thread>, stopped: StopStat
             let word = usercopy::load_u32(VirtAddr(addr)).unwrap_or(0);
             let expected = inside.args[2] as u32;
             assert!(
-                word == expected || with(|d| d.world.somebody_died_violently()),
+                word == expected || with(|d| d.world.model.violent),
                 "thread {id} (node {node}) sleeps on the futex {addr:#x}, which is {word} and not {expected}"
             );
         }
+        // The number may name another file by now.
+        Call::Read { .. } | Call::Write { .. } if inside.ino != ino_of(node, inside.args[0]) => {}
         Call::Read { .. } | Call::Write { .. } => check_pipe(thread, node, &inside.call, inside.args[0]),
         other => panic!("thread {id} (node {node}) sleeps in {other:?}"),
     }
+}
+
+/// Whether a thread is in the call that makes a child of vfork.
+fn is_in_vfork(world: &World, id: u32) -> bool {
+    let call = world.node_of(id).and_then(|node| world.in_call(node)).map(|inside| inside.call);
+    let Some(Call::Clone { child }) = call else { return false };
+    world.plan.flags[child as usize] & u64::from(raw::CLONE_VFORK) != 0
 }
 
 /// Whether another process still uses the memory of a thread that waits in vfork.
@@ -470,8 +504,8 @@ fn memory_is_used_by_another(thread: &Arc<Thread>, process: &Arc<Process>) -> bo
 /// A waiter sleeps rightly if it has a child that matches and nothing to be told of.
 fn check_waiter(process: &Arc<Process>, thread: &Arc<Thread>, node: u8, call: &Call, args: [usize; 6]) {
     let (options, one) = match call {
-        Call::Wait { options, .. } => (*options, (args[0] as i32 > 0).then_some(args[0] as u32)),
-        Call::Waitid { options, .. } => (*options, (args[0] as u32 == raw::P_PID).then_some(args[1] as u32)),
+        Call::Wait { options } => (*options, (args[0] as i32 > 0).then_some(args[0] as u32)),
+        Call::Waitid { options } => (*options, (args[0] as u32 == raw::P_PID).then_some(args[1] as u32)),
         _ => return,
     };
     let group = match call {
@@ -506,6 +540,13 @@ fn check_waiter(process: &Arc<Process>, thread: &Arc<Thread>, node: u8, call: &C
         thread.id(),
         args
     );
+}
+
+/// The inode of a node's descriptor.
+fn ino_of(node: u8, fd: usize) -> Option<u64> {
+    let thread = pid::find_thread(with(|d| d.world.id_of(node)))?;
+    let files = thread.view.lock().files.clone()?;
+    files.get(fd as u32).ok().map(|description| description.metadata().ino)
 }
 
 /// A reader sleeps rightly before an empty pipe that somebody can write to, a writer before a full one that
@@ -563,7 +604,7 @@ fn kill_everybody() {
     }
     for process in processes() {
         if !process.is_init() {
-            with(|d| d.world.killed(process.id()));
+            with(|d| d.world.model.killed(process.id()));
             send::to_process(&process, Siginfo::user(Signal::SIGKILL, 0, 0)).expect("SIGKILL is never refused");
         }
     }

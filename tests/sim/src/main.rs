@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod machine;
+mod model;
+mod observe;
 mod plan;
 mod rng;
 mod script;

@@ -66,7 +66,6 @@ pub fn plan(seed: u64) -> Plan {
         cpus: rng.range(1, 4),
         handlers: false,
         nocldwait: false,
-        subreapers: taste.subreapers,
         writes: 0,
         handler: 0,
     };
@@ -317,7 +316,7 @@ impl Maker {
             Whom::GroupOf(node) => Arg::Minus(id_word(node)),
         };
         let args = [pid, Arg::Is(scratch(me)), Arg::Is(options as usize), ZERO];
-        self.call(Call::Wait { whom, options }, raw::__NR_wait4, &args);
+        self.call(Call::Wait { options }, raw::__NR_wait4, &args);
     }
 
     fn wait_some(&mut self, me: u8) {
@@ -340,7 +339,7 @@ impl Maker {
             _ => (raw::P_ALL, ZERO),
         };
         let args = [Arg::Is(by as usize), id, Arg::Is(scratch(me)), Arg::Is(options as usize), ZERO];
-        self.call(Call::Waitid { whom, options }, raw::__NR_waitid, &args);
+        self.call(Call::Waitid { options }, raw::__NR_waitid, &args);
     }
 
     /// Waits for every child, as shells and servers do.
@@ -387,7 +386,7 @@ impl Maker {
                 let whom = self.rng.pick(&[Whom::OwnGroup, Whom::GroupOf(node)]);
                 self.kill(whom, signal);
             }
-            _ => self.call(Call::Other, raw::__NR_setsid, &[]),
+            _ => self.call(Call::Setsid, raw::__NR_setsid, &[]),
         }
     }
 

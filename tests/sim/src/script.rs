@@ -84,11 +84,9 @@ pub enum Call {
     },
     Gettid,
     Wait {
-        whom: Whom,
         options: u32,
     },
     Waitid {
-        whom: Whom,
         options: u32,
     },
     Exit {
@@ -133,13 +131,13 @@ pub enum Call {
         nocldwait: bool,
     },
     Setpgid,
+    Setsid,
     Yield,
     Sleep,
     Pause,
     Subreaper,
     /// A call of a handler, inside which the call that it interrupted is still to come back.
     InHandler,
-    Other,
 }
 
 /// One operation.
@@ -191,8 +189,6 @@ pub struct Plan {
     pub handlers: bool,
     /// Some process sees no zombies.
     pub nocldwait: bool,
-    /// Some process adopts its descendants' orphans.
-    pub subreapers: bool,
     pub writes: usize,
     pub handler: usize,
 }
