@@ -4,12 +4,14 @@ pub use super::heap::{CountingHeap, InUse, in_use, with_few_blocks};
 
 use super::irq::Irq;
 use super::paging::{Entry, Perm};
+use super::user::Program;
 use crate::MAX_CPUS;
 use crate::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::boot::{BootInfo, MAX_RANGES, PhysRange};
 use crate::trap::{Access, PageFault};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use std::cell::{Cell, RefCell};
 
@@ -37,6 +39,7 @@ pub struct Machine {
 std::thread_local! {
     static CPU: Cell<usize> = const { Cell::new(0) };
     static MACHINE: RefCell<Option<Machine>> = const { RefCell::new(None) };
+    static EXECUTED: RefCell<Option<Arc<dyn Program>>> = const { RefCell::new(None) };
 }
 
 /// Makes a fresh machine with `ram` bytes of memory for this host thread, and tells of it as a boot
@@ -76,6 +79,16 @@ fn zeroed_pages(len: usize) -> &'static mut [u64] {
     let words = Vec::leak(std::vec![0u64; (len + PAGE_SIZE) / 8]);
     let skipped = (words.as_ptr() as usize).next_multiple_of(PAGE_SIZE) - words.as_ptr() as usize;
     &mut words[skipped / 8..][..len / 8]
+}
+
+/// Sets the program that runs where a context brings none: after execve(2), from the entry point on.
+pub fn set_executed_program(program: Arc<dyn Program>) {
+    EXECUTED.set(Some(program));
+}
+
+/// What [`set_executed_program`] has set.
+pub(super) fn executed_program() -> Option<Arc<dyn Program>> {
+    EXECUTED.with_borrow(Option::clone)
 }
 
 /// Which CPU runs now.

@@ -1,6 +1,6 @@
 //! The registers of a user program, and entering it.
 
-use super::{irq, sim};
+use super::sim;
 use crate::addr::VirtAddr;
 use crate::trap::{PageFault, Trap};
 use alloc::sync::Arc;
@@ -173,9 +173,8 @@ pub fn enter(context: &mut Context, _fpu: &mut Fpu) -> Trap {
     if sim::irq_pending() {
         return Trap::Interrupt;
     }
-    let Some(program) = context.program.clone() else {
+    let Some(program) = context.program.clone().or_else(sim::executed_program) else {
         return Trap::Exception(crate::trap::Exception::IllegalInstruction);
     };
-    let _ = irq::Irq::Timer;
     program.run(context)
 }

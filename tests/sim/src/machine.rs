@@ -153,12 +153,18 @@ fn boot(cpus: usize, entropy: [u8; 32], plan: Arc<Plan>) {
     sim::set_cpu(0);
     let fs = Tmpfs::new(tmpfs::Options { mode: 0o755, name: "rootfs", ..tmpfs::Options::default() }).expect("a tmpfs");
     let root = Mount::new(fs, b"rootfs", MountFlags::empty()).root();
-    let mut current = process::clone::first(Arc::new(FsContext::new(root))).expect("a first process");
+    let fs = Arc::new(FsContext::new(root));
+    for (index, entry) in plan.executables.iter().enumerate() {
+        crate::image::install(&fs, index, *entry);
+    }
+    let mut current = process::clone::first(fs).expect("a first process");
     map(&current, SHARED, SHARED_PAGES, Flags::SHARED);
     map(&current, PRIVATE, PRIVATE_PAGES, Flags::empty());
     map(&current, STACKS, STACK_PAGES, Flags::empty());
     current.cx = Context::new(plan.entry[0], stack_top(0));
-    current.cx.program = Some(Arc::new(Script(plan)));
+    let script = Arc::new(Script(plan));
+    sim::set_executed_program(script.clone());
+    current.cx.program = Some(script);
     let thread = current.thread.clone();
     let task = syscalls::run::spawn(current, SchedParams::default(), None);
     thread.view.lock().task = Some(task);
@@ -256,6 +262,9 @@ impl Program for Script {
 impl Script {
     /// A program that has just come back to user mode may have the result of a call, which is judged before anything else happens.
     fn arrive(&self, cx: &Context) {
+        if let Some(Op::Become(node)) = self.0.ops.get(cx.pc) {
+            with(|d| d.world.executed(*node));
+        }
         let Some(Op::Done(call)) = self.0.ops.get(cx.pc) else { return };
         // A child is not the one that made the call.
         if matches!(call, Call::Clone { .. }) && cx.ret == 0 || cx.regs[YIELDED] != 0 {
@@ -364,6 +373,7 @@ impl Script {
                     usercopy::write(to, &record(write, at)).map_err(|(fault, _)| fault)?;
                 }
             }
+            Op::Become(node) => cx.regs[NODE] = node.into(),
             Op::Unreachable => {
                 panic!("node {node} is where nothing comes, at {}", cx.pc);
             }

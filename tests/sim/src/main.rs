@@ -4,6 +4,7 @@
 //! seed's failure and no other's.
 #![forbid(unsafe_code)]
 
+mod image;
 mod machine;
 mod model;
 mod observe;

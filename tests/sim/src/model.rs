@@ -14,6 +14,7 @@ use std::sync::Arc;
 pub const ECHILD: isize = -10;
 const EPERM: isize = -1;
 const ESRCH: isize = -3;
+const EACCES: isize = -13;
 const EINVAL: isize = -22;
 
 const SIGHUP: u8 = 1;
@@ -37,6 +38,7 @@ pub struct Place {
     /// 0 for none.
     pub exit_signal: u8,
     pub subreaper: bool,
+    pub did_exec: bool,
     /// The wait status, once it is a zombie.
     pub zombie: Option<i32>,
     /// The live threads.
@@ -98,6 +100,8 @@ struct Thread {
     makes: Option<u8>,
     /// It is in exit(2) with this code.
     exits: Option<u8>,
+    /// It is in execve(2).
+    execs: bool,
 }
 
 /// A child that a wait took.
@@ -117,6 +121,8 @@ pub struct Model {
     reaped: BTreeMap<u32, Taken>,
     /// Stops and continuations that waits took.
     events: Vec<(u32, Taken)>,
+    /// Threads that have taken over their process's number, since they were last asked for: the old number and the new.
+    pub renamed: Vec<(u32, u32)>,
     /// Births since they were last asked for: the node, and the number it was given.
     pub births: Vec<(u8, u32)>,
     /// Somebody died, or is to die, who may have been in the middle of something.
@@ -141,6 +147,7 @@ impl Model {
             session: 1,
             exit_signal: 0,
             subreaper: false,
+            did_exec: false,
             zombie: None,
             threads,
         };
@@ -157,11 +164,12 @@ impl Model {
         Model {
             plan,
             processes: BTreeMap::from([(1, first)]),
-            threads: BTreeMap::from([(1, Thread { process: 1, makes: None, exits: None })]),
+            threads: BTreeMap::from([(1, Thread { process: 1, makes: None, exits: None, execs: false })]),
             actions: vec![Actions::default()],
             reaped: BTreeMap::new(),
             events: Vec::new(),
             births: Vec::new(),
+            renamed: Vec::new(),
             violent: false,
         }
     }
@@ -187,6 +195,7 @@ impl Model {
         let [first, second, third, ..] = args.map(|arg| arg as i32);
         match call {
             Call::Clone { child } => self.threads.get_mut(&id).expect("it lives").makes = Some(child),
+            Call::Exec => self.threads.get_mut(&id).expect("it lives").execs = true,
             Call::Exit { code } => self.threads.get_mut(&id).expect("it lives").exits = Some(code),
             Call::ExitGroup { code } => {
                 self.process_of(id).decided.get_or_insert(i32::from(code) << 8);
@@ -342,6 +351,9 @@ impl Model {
             if session != self.processes[&caller].place.session {
                 return EPERM;
             }
+            if process.place.did_exec {
+                return EACCES;
+            }
         }
         if session == target {
             return EPERM;
@@ -366,6 +378,7 @@ impl Model {
 
     /// Follows the kernel to where it is. `told` reads the word where the maker of a node is told of the node's number.
     pub fn meet(&mut self, seen: &Seen, told: &dyn Fn(u8) -> u32) {
+        self.executions(seen);
         self.decisions(seen);
         self.stops(seen);
         self.births(seen, told);
@@ -384,6 +397,55 @@ impl Model {
                 assert_eq!(theirs.stop, process.stop, "the stop of process {id} (kernel, model): {process:?}");
             }
             process.told = theirs.told;
+        }
+    }
+
+    /// A thread that executes a program, and is the only one left, takes over the number of its process; then the children are all
+    /// its own.
+    fn executions(&mut self, seen: &Seen) {
+        let executing: Vec<_> =
+            self.threads.iter().filter(|(_, thread)| thread.execs).map(|(id, thread)| (*id, thread.process)).collect();
+        for (id, home) in executing {
+            let Some(theirs) = seen.get(&home) else { continue };
+            let place = &mut self.processes.get_mut(&home).expect("a thread has a process").place;
+            let takes_over = place.threads == BTreeSet::from([id]) && theirs.place.threads == BTreeSet::from([home]);
+            if id != home && takes_over {
+                place.threads = theirs.place.threads.clone();
+                let thread = self.threads.remove(&id).expect("as above");
+                self.threads.insert(home, thread);
+                self.renamed.push((id, home));
+            }
+            // Its children come with it, once the program is replaced.
+            for (child, process) in self.processes.iter_mut().filter(|(_, child)| child.place.parent == home) {
+                if seen.get(child).is_some_and(|theirs| theirs.place.thread == home) {
+                    process.place.thread = home;
+                }
+            }
+            if theirs.place.did_exec && !self.processes[&home].place.did_exec {
+                self.executed(home);
+            }
+        }
+    }
+
+    /// The program that thread `id` has executed starts.
+    pub fn starts(&mut self, id: u32) {
+        if self.threads[&id].execs {
+            self.executed(self.threads[&id].process);
+        }
+    }
+
+    /// Process `home` has executed a program.
+    fn executed(&mut self, home: u32) {
+        let process = self.processes.get_mut(&home).expect("it executes");
+        process.place.did_exec = true;
+        let old = self.actions[process.actions];
+        self.actions.push(Actions { ignored: old.ignored, ..Actions::default() });
+        process.actions = self.actions.len() - 1;
+        for child in self.processes.values_mut().filter(|child| child.place.parent == home) {
+            child.place.thread = home;
+        }
+        if let Some(thread) = self.threads.get_mut(&home) {
+            thread.execs = false;
         }
     }
 
@@ -414,7 +476,7 @@ impl Model {
                 process.actions = self.actions.len() - 1;
             }
             self.processes.insert(home, process);
-            self.threads.insert(id, Thread { process: home, makes: None, exits: None });
+            self.threads.insert(id, Thread { process: home, makes: None, exits: None, execs: false });
             self.threads.get_mut(maker).expect("as above").makes = None;
             self.births.push((*node, id));
             return;
@@ -437,7 +499,7 @@ impl Model {
             process.place.thread = maker;
             process.place.exit_signal = (flags & 0xff) as u8;
         }
-        process.place.subreaper = false;
+        (process.place.subreaper, process.place.did_exec) = (false, false);
         process.place.threads = BTreeSet::from([id]);
         (process.stop, process.told, process.continued) = (Stop::Running, false, false);
         process.sent = 0;
@@ -462,8 +524,10 @@ impl Model {
 
     fn death(&mut self, id: u32, thread: Thread, seen: &Seen) {
         let home = thread.process;
+        let replaced =
+            self.processes[&home].place.threads.iter().any(|other| *other != id && self.threads[other].execs);
         let process = self.processes.get_mut(&home).expect("a thread has a process");
-        if process.decided.is_none() && thread.exits.is_none() {
+        if process.decided.is_none() && thread.exits.is_none() && !replaced {
             let deadly = process.sent & !STOPS;
             assert!(deadly != 0 || process.signalled, "thread {id} of process {home} died of nothing");
             process.signalled = true;
@@ -618,11 +682,10 @@ impl Model {
             let Some(theirs) = seen.get(id).filter(|theirs| !theirs.place.threads.is_empty()) else { continue };
             if process.decided.is_none()
                 && let Some(status) = theirs.decided
+                && process.sent & !STOPS & 1 << status != 0
             {
-                if process.sent & !STOPS & 1 << status != 0 {
-                    process.decided = theirs.decided;
-                    self.violent = true;
-                }
+                process.decided = theirs.decided;
+                self.violent = true;
             }
         }
     }

@@ -24,6 +24,7 @@ fn see_one(tree: &Tree, process: &Process) -> SeenProcess {
         session: links.group.session_id(),
         exit_signal: links.exit_signal.map_or(0, |signal| signal.number()),
         subreaper: links.subreaper,
+        did_exec: links.did_exec,
         zombie: links.zombie.map(|zombie| zombie.status),
         threads,
     };

@@ -25,6 +25,7 @@ struct Taste {
     autoreap: bool,
     subreapers: bool,
     sleeps: bool,
+    execs: bool,
 }
 
 struct Maker {
@@ -55,6 +56,7 @@ pub fn plan(seed: u64) -> Plan {
         autoreap: often(20),
         subreapers: often(25),
         sleeps: often(40),
+        execs: often(40),
     };
     let left = rng.pick(&[2, 4, 8, 16, 32, NODES - 1]);
     let plan = Plan {
@@ -68,6 +70,7 @@ pub fn plan(seed: u64) -> Plan {
         nocldwait: false,
         writes: 0,
         handler: 0,
+        executables: Vec::new(),
     };
     let mut maker = Maker { rng, plan, taste, left, pipes: 0 };
     maker.handler();
@@ -154,6 +157,12 @@ impl Maker {
         for _ in 0..self.rng.range(0, 3) {
             self.actions(node, pending);
         }
+        if self.taste.execs && self.rng.chance(25) {
+            self.exec(node);
+            for _ in 0..self.rng.range(0, 2) {
+                self.actions(node, pending);
+            }
+        }
         match self.rng.below(10) {
             0..4 => self.wait_all(node),
             4 if self.taste.signals => {
@@ -171,6 +180,23 @@ impl Maker {
             self.call(Call::ExitGroup { code }, raw::__NR_exit_group, &[Arg::Is(code.into())]);
         }
         self.op(Op::Unreachable);
+    }
+
+    /// Executes a program, which goes on with what is planned for the node.
+    fn exec(&mut self, me: u8) {
+        let index = self.plan.executables.len();
+        if index >= crate::image::MOST {
+            return;
+        }
+        let path = scratch(me) + 0x400;
+        self.op(Op::Store(path, u32::from_le_bytes(crate::image::name(index))));
+        // Neither arguments nor environment.
+        let none = scratch(me) + 0x500;
+        let args = [Arg::Is(path), Arg::Is(none), Arg::Is(none)];
+        self.call(Call::Exec, raw::__NR_execve, &args);
+        self.op(Op::Unreachable);
+        self.plan.executables.push(self.here());
+        self.op(Op::Become(me));
     }
 
     fn home(&self, node: u8) -> u8 {

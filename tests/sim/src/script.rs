@@ -132,6 +132,7 @@ pub enum Call {
     },
     Setpgid,
     Setsid,
+    Exec,
     Yield,
     Sleep,
     Pause,
@@ -167,6 +168,8 @@ pub enum Op {
         write: u16,
         records: u16,
     },
+    /// The first of a program that was executed: here goes on who called execve.
+    Become(u8),
     /// Nothing may come here.
     Unreachable,
     /// The memory in use is noted.
@@ -191,6 +194,8 @@ pub struct Plan {
     pub nocldwait: bool,
     pub writes: usize,
     pub handler: usize,
+    /// Where the executables start.
+    pub executables: Vec<usize>,
 }
 
 /// One record of pipe data: the number of the write and of the record in it, twice, once scrambled.

@@ -42,6 +42,8 @@ pub struct World {
     pub plan: Arc<Plan>,
     pub model: Model,
     ids: [u32; NODES],
+    /// The number that each was born with.
+    born: [u32; NODES],
     in_call: [Option<InCall>; NODES],
     writes: Vec<Write>,
     pub all_reaped: bool,
@@ -54,7 +56,7 @@ impl World {
         let mut ids = [0; NODES];
         ids[0] = 1;
         let model = Model::new(plan.clone());
-        World { plan, model, ids, in_call: [const { None }; NODES], writes, all_reaped: false, calls: 0 }
+        World { plan, model, ids, born: ids, in_call: [const { None }; NODES], writes, all_reaped: false, calls: 0 }
     }
 
     pub fn id_of(&self, node: u8) -> u32 {
@@ -80,10 +82,16 @@ impl World {
             memory(if is_thread { join_word(node) } else { id_word(node) })
         };
         self.model.meet(seen, &told);
+        for (old, new) in self.model.renamed.drain(..) {
+            // Who led the process is dead.
+            self.ids.iter_mut().filter(|id| **id == new).for_each(|id| *id = 0);
+            self.ids.iter_mut().filter(|id| **id == old).for_each(|id| *id = new);
+        }
         for (node, id) in self.model.births.drain(..) {
-            let known = &mut self.ids[node as usize];
+            let known = &mut self.born[node as usize];
             assert!(*known == 0, "node {node} was {known} and is {id}");
             *known = id;
+            self.ids[node as usize] = id;
         }
     }
 
@@ -125,6 +133,13 @@ impl World {
         Some((which, options))
     }
 
+    /// A node is where the program starts that it has executed.
+    pub fn executed(&mut self, node: u8) {
+        if self.in_call[node as usize].take().is_some() {
+            self.model.starts(self.ids[node as usize]);
+        }
+    }
+
     /// A node is in user mode again, where `call` is to have given `result`. `memory` reads a word of its memory.
     pub fn returned(&mut self, node: u8, call: Call, result: isize, memory: &dyn Fn(usize) -> u32) {
         let Some(entered) = self.in_call[node as usize].take() else { return };
@@ -140,13 +155,15 @@ impl World {
         }
         match call {
             Call::Clone { child } => {
-                let born = self.ids[child as usize];
+                let born = self.born[child as usize];
                 assert!(
                     result == born as isize && born != 0 || result == EAGAIN && born == 0,
                     "node {node}: {call:?} gave {result}, and the child is {born}"
                 );
             }
-            Call::Exit { .. } | Call::ExitGroup { .. } => panic!("node {node} came back from exit"),
+            Call::Exit { .. } | Call::ExitGroup { .. } | Call::Exec => {
+                panic!("node {node} came back from {call:?}: {result}")
+            }
             Call::Wait { options } => {
                 let status = memory(entered.args[1]) as i32;
                 self.waited(node, &entered, options | raw::WEXITED, result, status);
