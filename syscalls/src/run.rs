@@ -35,7 +35,8 @@ pub fn spawn(current: Current, params: SchedParams, when: Option<Arc<Completion>
     let thread = current.thread.clone();
     // Rare, so that the others need not keep what this waits for.
     let life = async move {
-        when.wait().await;
+        // If it is killed meanwhile, it goes on to its end: what it waits for may need the memory that it has.
+        let _ = current.thread.killable(when.wait()).await;
         Box::pin(life(current, Birth::Clone)).await;
     };
     executor::spawn(Installed::new(thread, life), params)

@@ -7,6 +7,7 @@
 pub mod backtrace;
 pub mod console;
 pub mod cpu;
+pub mod faults;
 pub mod heap;
 pub mod irq;
 pub mod paging;

@@ -1,5 +1,6 @@
 //! The simulated machine's state and the simulator's handle on it.
 
+pub use super::faults::{Chance, Fate, set_fate, spared, strikes};
 pub use super::heap::{CountingHeap, InUse, in_use, with_few_blocks};
 
 use super::irq::Irq;
@@ -181,6 +182,9 @@ pub(super) fn user_copy(
     while done < len {
         let here = VirtAddr(addr.0.wrapping_add(done));
         let fault = (PageFault { addr: here, access }, done);
+        if strikes(Chance::Access) {
+            return Err(fault);
+        }
         let page = translate(here, access).ok_or(fault)?;
         let piece = (PAGE_SIZE - here.page_offset()).min(len - done);
         copy(ram_ptr(page + here.page_offset() as u64), done, piece);

@@ -13,7 +13,7 @@ use crate::signal::{Actions, Signal};
 use crate::thread::{Conditions, Thread, View};
 use crate::tree::{self, Group, Links, Session, Tree};
 use crate::users;
-use crate::{Pid, oom};
+use crate::{Pid, fault, oom};
 use alloc::sync::Arc;
 use arch::addr::VirtAddr;
 use base::{Capability, Errno, Error, Restart, Result};
@@ -203,12 +203,10 @@ async fn give_pidfd(parent: &Current, request: &Request) -> Result<u32> {
 
 /// Stores a word in the program's memory, resolving faults.
 async fn store(current: &Current, addr: VirtAddr, value: u32) -> Result<()> {
-    loop {
-        match UserPtr::<u32>::new(addr).write(&value) {
-            Ok(()) => return Ok(()),
-            Err(fault) => current.space.fault(fault).await.map_err(|_| Errno::EFAULT)?,
-        }
+    while let Err(page) = UserPtr::<u32>::new(addr).write(&value) {
+        fault::resolve(current, page).await?;
     }
+    Ok(())
 }
 
 async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -> Result<Parts> {

@@ -8,7 +8,7 @@ use crate::process::Process;
 use crate::signal::{Disposition, Fields, SaFlags, Siginfo, Signal, code, send, stop};
 use crate::thread::Thread;
 use crate::tree::{self, Group, Tree, Zombie};
-use crate::{futex, reparent, robust};
+use crate::{fault, futex, reparent, robust};
 use alloc::sync::Arc;
 use arch::addr::VirtAddr;
 use memory::Space;
@@ -38,12 +38,10 @@ pub async fn release_memory(current: &mut Current) {
     let addr = core::mem::take(&mut current.clear_child_tid);
     // With no other user of the memory there is nobody to see it.
     if addr != VirtAddr(0) && Arc::strong_count(&current.space) > 2 {
-        loop {
-            match UserPtr::<u32>::new(addr).write(&0) {
-                Ok(()) => break,
-                Err(fault) if current.space.fault(fault).await.is_ok() => {}
-                // A bad pointer is nobody's error at exit.
-                Err(_) => return,
+        while let Err(page) = UserPtr::<u32>::new(addr).write(&0) {
+            // A bad pointer is nobody's error at exit.
+            if fault::resolve(current, page).await.is_err() {
+                return;
             }
         }
         futex::wake_exited(current, addr).await;

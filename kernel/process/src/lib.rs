@@ -17,6 +17,7 @@ pub mod cpu_timers;
 pub mod current;
 pub mod exec;
 pub mod exit;
+pub mod fault;
 pub mod futex;
 pub mod inspect;
 pub mod interrupt;

@@ -57,7 +57,7 @@ async fn read_word(current: &Current, addr: VirtAddr) -> Result<usize> {
 
 async fn resolve(current: &Current, error: Error) -> Result<()> {
     match error {
-        Error::Fault(fault) => current.space.fault(fault).await.map_err(|_| base::Errno::EFAULT.into()),
+        Error::Fault(fault) => crate::fault::resolve(current, fault).await,
         other => Err(other),
     }
 }

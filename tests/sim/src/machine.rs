@@ -58,6 +58,8 @@ struct Driver {
 }
 
 thread_local! {
+    /// Somebody lives beside the first process, who can be killed for memory.
+    static OTHERS: Cell<bool> = const { Cell::new(false) };
     static DRIVER: RefCell<Option<Driver>> = const { RefCell::new(None) };
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
@@ -101,7 +103,8 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
         nests,
         ticks,
     }));
-    boot(cpus, entropy, plan);
+    boot(cpus, entropy, plan.clone());
+    sim::set_fate(fate(seed, &plan));
     settle();
     // The first process may be in the middle of its script, waiting for what sleeps, and go on to make more.
     for _ in 0..NODES {
@@ -112,8 +115,23 @@ pub fn run(seed: u64, trace: bool) -> Outcome {
         kill_everybody();
         settle();
     }
+    sim::set_fate(None);
     check_end();
     with(|d| Outcome { hash: d.hash, ops: d.ops, calls: d.world.calls, cpus, nodes })
+}
+
+/// What goes wrong in this run, if anything does.
+fn fate(seed: u64, plan: &Plan) -> Option<sim::Fate> {
+    let (shortage, faults) = (plan.shortage, plan.faults);
+    if shortage == 0 && faults == 0 {
+        return None;
+    }
+    let mut rng = Rng::new(seed ^ 0xfa7e);
+    Some(Box::new(move |chance| match chance {
+        // The first process alone cannot be helped.
+        sim::Chance::Memory => OTHERS.get() && rng.below(1000) < shortage,
+        sim::Chance::Access => rng.below(1000) < faults,
+    }))
 }
 
 fn print_plan(plan: &Plan) {
@@ -368,10 +386,14 @@ impl Script {
                 }
             }
             Op::Fill { node, write, records } => {
-                for at in 0..records {
-                    let to = VirtAddr(buffer(node) + usize::from(at) * RECORD);
-                    usercopy::write(to, &record(write, at)).map_err(|(fault, _)| fault)?;
-                }
+                // Begun anew after each fault, it would never end.
+                let fill = || {
+                    (0..records).try_for_each(|at| {
+                        let to = VirtAddr(buffer(node) + usize::from(at) * RECORD);
+                        usercopy::write(to, &record(write, at)).map_err(|(fault, _)| fault)
+                    })
+                };
+                sim::spared(fill)?;
             }
             Op::Become(node) => cx.regs[NODE] = node.into(),
             Op::Unreachable => {
@@ -387,7 +409,7 @@ impl Script {
 
 /// A word of the memory of the program that runs.
 fn word(at: usize) -> u32 {
-    usercopy::load_u32(VirtAddr(at)).unwrap_or(0)
+    sim::spared(|| usercopy::load_u32(VirtAddr(at)).unwrap_or(0))
 }
 
 fn store(at: usize, value: u32) -> Result<(), PageFault> {
@@ -413,6 +435,7 @@ fn note(node: u8, cx: &Context, op: &Op) {
 /// Has the model follow the kernel.
 fn meet() {
     let seen = see();
+    OTHERS.set(seen.iter().any(|(id, process)| *id != 1 && !process.place.threads.is_empty()));
     with(|d| d.world.meet(&seen, &word));
 }
 
@@ -423,6 +446,10 @@ fn processes() -> Vec<Arc<Process>> {
 
 /// At rest: every thread that is left must have a reason to sleep.
 fn check_sleepers() {
+    sim::spared(check_all_sleepers);
+}
+
+fn check_all_sleepers() {
     for cpu in 0..with(|d| d.cpus) {
         sim::set_cpu(cpu);
         assert!(!executor::has_work(), "CPU {cpu} halts and has work");

@@ -379,9 +379,9 @@ impl Model {
     /// Follows the kernel to where it is. `told` reads the word where the maker of a node is told of the node's number.
     pub fn meet(&mut self, seen: &Seen, told: &dyn Fn(u8) -> u32) {
         self.executions(seen);
+        self.births(seen, told);
         self.decisions(seen);
         self.stops(seen);
-        self.births(seen, told);
         self.deaths(seen);
         self.reaps(seen);
         self.decisions(seen);
@@ -427,6 +427,11 @@ impl Model {
         }
     }
 
+    /// Thread `id` has not executed a program.
+    pub fn failed(&mut self, id: u32) {
+        self.threads.get_mut(&id).expect("it came back").execs = false;
+    }
+
     /// The program that thread `id` has executed starts.
     pub fn starts(&mut self, id: u32) {
         if self.threads[&id].execs {
@@ -467,7 +472,9 @@ impl Model {
         makers.sort_by_key(|(_, node)| told(*node) != id);
         for (maker, node) in &makers {
             let (mut process, shares) = self.child_of(*maker, *node, id);
-            if process.place != *place || (home == id) == self.is_thread(*node) || ![0, id].contains(&told(*node)) {
+            // The maker may have died in the same poll.
+            let same = process.place == Place { threads: process.place.threads.clone(), ..place.clone() };
+            if !same || (home == id) == self.is_thread(*node) || ![0, id].contains(&told(*node)) {
                 continue;
             }
             assert!(process.decided.is_none(), "thread {id} was born into, or of, process {home}, which is to die");
@@ -481,7 +488,10 @@ impl Model {
             self.births.push((*node, id));
             return;
         }
-        panic!("thread {id} of process {home} was born, and these make children: {makers:?}");
+        let told: Vec<_> = makers.iter().map(|(_, node)| told(*node)).collect();
+        panic!(
+            "thread {id} of process {home} was born, {place:?}; these make children: {makers:?}, who were told of {told:?}"
+        );
     }
 
     /// What process the node that `maker` makes is in, and whether it shares its maker's signal actions.
@@ -526,8 +536,10 @@ impl Model {
         let home = thread.process;
         let replaced =
             self.processes[&home].place.threads.iter().any(|other| *other != id && self.threads[other].execs);
+        let shortage = self.killed_for_memory();
         let process = self.processes.get_mut(&home).expect("a thread has a process");
         if process.decided.is_none() && thread.exits.is_none() && !replaced {
+            process.sent |= shortage;
             let deadly = process.sent & !STOPS;
             assert!(deadly != 0 || process.signalled, "thread {id} of process {home} died of nothing");
             process.signalled = true;
@@ -678,16 +690,22 @@ impl Model {
 
     /// A thread that takes a deadly signal decides for all, and may take a while to die.
     fn decisions(&mut self, seen: &Seen) {
+        let shortage = self.killed_for_memory();
         for (id, process) in &mut self.processes {
             let Some(theirs) = seen.get(id).filter(|theirs| !theirs.place.threads.is_empty()) else { continue };
             if process.decided.is_none()
                 && let Some(status) = theirs.decided
-                && process.sent & !STOPS & 1 << status != 0
+                && (process.sent & !STOPS | shortage) & 1 << status != 0
             {
                 process.decided = theirs.decided;
                 self.violent = true;
             }
         }
+    }
+
+    /// SIGKILL, where anybody may be killed for memory.
+    fn killed_for_memory(&self) -> u64 {
+        if self.plan.shortage == 0 { 0 } else { 1 << SIGKILL }
     }
 
     fn stops(&mut self, seen: &Seen) {

@@ -58,6 +58,7 @@ pub fn plan(seed: u64) -> Plan {
         sleeps: often(40),
         execs: often(40),
     };
+    let (often_short, often_faulty) = (rng.chance(15), rng.chance(20));
     let left = rng.pick(&[2, 4, 8, 16, 32, NODES - 1]);
     let plan = Plan {
         ops: Vec::new(),
@@ -70,6 +71,8 @@ pub fn plan(seed: u64) -> Plan {
         nocldwait: false,
         writes: 0,
         handler: 0,
+        shortage: if often_short { 1 + rng.below(30) } else { 0 },
+        faults: if often_faulty { 1 + rng.below(50) } else { 0 },
         executables: Vec::new(),
     };
     let mut maker = Maker { rng, plan, taste, left, pipes: 0 };
@@ -194,6 +197,8 @@ impl Maker {
         let none = scratch(me) + 0x500;
         let args = [Arg::Is(path), Arg::Is(none), Arg::Is(none)];
         self.call(Call::Exec, raw::__NR_execve, &args);
+        // Without memory.
+        self.call(Call::ExitGroup { code: 63 }, raw::__NR_exit_group, &[Arg::Is(63)]);
         self.op(Op::Unreachable);
         self.plan.executables.push(self.here());
         self.op(Op::Become(me));

@@ -194,6 +194,9 @@ pub struct Plan {
     pub nocldwait: bool,
     pub writes: usize,
     pub handler: usize,
+    /// Of a thousand requests for memory, so many are refused, and of a thousand accesses to user memory so many fault.
+    pub shortage: usize,
+    pub faults: usize,
     /// Where the executables start.
     pub executables: Vec<usize>,
 }

@@ -12,6 +12,7 @@ use process::{pid, tree};
 use std::sync::Arc;
 
 const EAGAIN: isize = -11;
+const ENOMEM: isize = -12;
 const EINVAL: isize = -22;
 const EINTR: isize = -4;
 const EPIPE: isize = -32;
@@ -149,6 +150,7 @@ impl World {
         if let Some(expected) = entered.expected {
             assert_eq!(result, expected, "node {node}: {call:?} {:x?}", entered.args);
         }
+        let short = result == ENOMEM && self.plan.shortage != 0;
         if result == EINTR {
             assert!(self.plan.handlers, "node {node}: EINTR from {call:?}, and no signal has a handler");
             return;
@@ -157,10 +159,11 @@ impl World {
             Call::Clone { child } => {
                 let born = self.born[child as usize];
                 assert!(
-                    result == born as isize && born != 0 || result == EAGAIN && born == 0,
+                    result == born as isize && born != 0 || (result == EAGAIN || short) && born == 0,
                     "node {node}: {call:?} gave {result}, and the child is {born}"
                 );
             }
+            Call::Exec if short => self.model.failed(id),
             Call::Exit { .. } | Call::ExitGroup { .. } | Call::Exec => {
                 panic!("node {node} came back from {call:?}: {result}")
             }
@@ -197,7 +200,7 @@ impl World {
             Call::Write { records, .. } => {
                 let all = usize::from(records) * RECORD;
                 assert!(
-                    result == all as isize || result == EPIPE || result == -9,
+                    result == all as isize || result == EPIPE || result == -9 || self.plan.shortage != 0,
                     "node {node}: a write of {all} gave {result}"
                 );
             }

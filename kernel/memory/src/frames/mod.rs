@@ -45,6 +45,15 @@ impl From<OutOfMemory> for Error {
 const CACHE: usize = 64;
 const BATCH: usize = 32;
 
+/// Whether the simulator wants a request for memory to fail.
+#[inline(always)]
+fn is_refused() -> bool {
+    #[cfg(not(target_os = "none"))]
+    return arch::sim::strikes(arch::sim::Chance::Memory);
+    #[cfg(target_os = "none")]
+    false
+}
+
 struct Cache {
     frames: [u32; CACHE],
     len: usize,
@@ -156,6 +165,9 @@ impl Frames {
     /// Takes a single frame, with one owner.
     #[inline]
     pub(crate) fn take(&self, kind: Kind) -> Result<u32, OutOfMemory> {
+        if kind.spares_reserve() && is_refused() {
+            return Err(OutOfMemory);
+        }
         let local = self.local.this();
         let frame = {
             let mut cache = local.cache.lock();
@@ -386,6 +398,9 @@ pub fn stats() -> Stats {
 /// To be asked before a program makes the kernel allocate about `bytes` for a new object: ENOMEM if that would
 /// reach into the reserve, from which small allocations of the kernel are served that cannot fail.
 pub fn admit(bytes: usize) -> Result<(), OutOfMemory> {
+    if is_refused() {
+        return Err(OutOfMemory);
+    }
     let frames = &state().frames;
     let needed = frames.reserve.load(Relaxed) + bytes.div_ceil(PAGE_SIZE);
     // The blocks alone are looked at first; the caches count only when these are nearly used up.

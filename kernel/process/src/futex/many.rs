@@ -2,6 +2,7 @@
 
 use super::{Key, TABLE, TICKETS, Waiter, wake_key};
 use crate::current::Current;
+use crate::fault;
 use crate::thread::Thread;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -114,7 +115,7 @@ pub async fn wait_any(current: &Current, words: &[Word], deadline: Option<u64>) 
                     return Ok(place);
                 }
                 match error {
-                    Error::Fault(fault) => current.space.fault(fault).await.map_err(|_| Errno::EFAULT)?,
+                    Error::Fault(page) => fault::resolve(current, page).await?,
                     error => return Err(error),
                 }
             }

@@ -7,6 +7,7 @@
 mod many;
 
 use crate::current::Current;
+use crate::fault;
 use crate::thread::Thread;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -174,7 +175,7 @@ pub async fn wait(
     let mut queued = loop {
         match enqueue(current, key, addr, value, bitset) {
             Ok(queued) => break queued,
-            Err(Error::Fault(fault)) => current.space.fault(fault).await.map_err(|_| Errno::EFAULT)?,
+            Err(Error::Fault(page)) => fault::resolve(current, page).await?,
             Err(error) => return Err(error),
         }
     };
@@ -329,7 +330,7 @@ pub async fn requeue(
     let to_key = Key::find(current, to, private).await?;
     loop {
         match try_requeue(from, from_key, to_key, wake, requeue, expected) {
-            Err(Error::Fault(fault)) => current.space.fault(fault).await.map_err(|_| Errno::EFAULT)?,
+            Err(Error::Fault(page)) => fault::resolve(current, page).await?,
             other => return other,
         }
     }
@@ -428,7 +429,7 @@ pub async fn wake_op(
     let second_key = Key::find(current, second, private).await?;
     let old = loop {
         match modify(second, operation) {
-            Err(Error::Fault(fault)) => current.space.fault(fault).await.map_err(|_| Errno::EFAULT)?,
+            Err(Error::Fault(page)) => fault::resolve(current, page).await?,
             other => break other?,
         }
     };
