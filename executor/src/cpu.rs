@@ -76,14 +76,26 @@ impl Cpu {
     }
 
     /// Queues a task while the CPUs `idle` are idle; how many wait now.
-    #[inline]
+    #[inline(always)]
     fn push(&self, idle: u64, task: Ready, place: Place) -> u32 {
         let class = task.metadata().class();
         // One more that waits for the tick disturbs nobody.
-        if class.level() > self.level.get() || !self.ticking.load(Relaxed) || idle != 0 {
+        if class.outranks(self.level.get()) || !self.ticking.load(Relaxed) || idle != 0 {
             self.disturb();
         }
         self.queue.lock().push(&self.gauge, task, class, place)
+    }
+
+    /// Queues a task that was woken on this CPU, which is `me`, and has an idle CPU come for what waits here.
+    #[inline(always)]
+    fn push_woken(&self, machine: &Machine, me: usize, task: Ready, place: Place) {
+        let idle = machine.idle.load(Relaxed);
+        if idle == 0 {
+            self.push(0, task, place);
+        } else if self.push(idle, task, place) > 1 {
+            // Whoever is in the wake slot, or the only one, will run here soon.
+            offer(machine, me, u64::MAX);
+        }
     }
 
     /// Has the next [`is_quiet`] say no. On its own CPU.
@@ -183,24 +195,33 @@ impl Cpu {
             self.stale.store(false, Relaxed);
             self.charged.store(platform::now(), Relaxed);
         }
-        // A task from the wake slot runs on its waker's slice, so that a pair has no more than one.
-        let now = self.charged.load(Relaxed);
+        if class.is_fair() {
+            self.begin(LEVEL_FAIR, || self.charged.load(Relaxed) + class.fair_slice(), from_slot);
+        } else {
+            self.begin(class.level(), || self.charged.load(Relaxed).saturating_add(class.slice()), from_slot);
+        }
+        trace::about(entity, Point::Begin, 0);
+        self.current.run(task);
+        trace::point(Point::End, 0);
+        crate::spin::assert_no_locks_held();
+    }
+
+    /// Sets the slice of a task that is polled next, which would end at `end`, and the level that this CPU runs at.
+    #[inline(always)]
+    fn begin(&self, level: u32, end: impl FnOnce() -> u64, from_slot: bool) {
         let old_end = self.slice_end.load(Relaxed);
-        if !from_slot || now >= old_end {
-            let end = now.saturating_add(class.slice());
+        // A task from the wake slot runs on its waker's slice, so that a pair has no more than one.
+        if !from_slot || self.charged.load(Relaxed) >= old_end {
+            let end = end();
             self.slice_end.store(end, Relaxed);
             if end < old_end {
                 self.disturb();
             }
         }
         self.offer_at.store(NEVER, Relaxed);
-        if self.level.set(class.level()) {
+        if self.level.set(level) {
             self.disturb();
         }
-        trace::about(entity, Point::Begin, 0);
-        self.current.run(task);
-        trace::point(Point::End, 0);
-        crate::spin::assert_no_locks_held();
     }
 }
 
@@ -442,23 +463,18 @@ pub(crate) fn schedule(task: Ready, info: ScheduleInfo) {
     if entity.home.load(Relaxed) as usize != me || !entity.allows(me) {
         return route(machine, me, task);
     }
-    let place = if info.woken_while_running {
+    // Each place by itself, since a queue that knows it has less to ask.
+    if info.woken_while_running {
         if entity.preempted.load(Relaxed) {
             entity.preempted.store(false, Relaxed);
-            Place::Head
+            cpu.push_woken(machine, me, task, Place::Head);
         } else {
-            Place::Tail
+            cpu.push_woken(machine, me, task, Place::Tail);
         }
     } else if cpu.current.is_some() {
-        Place::Slot
+        cpu.push_woken(machine, me, task, Place::Slot);
     } else {
-        Place::Tail
-    };
-    let idle = machine.idle.load(Relaxed);
-    let ready = cpu.push(idle, task, place);
-    // Whoever is in the wake slot, or the only one, will run here soon.
-    if idle != 0 && ready > 1 {
-        offer(machine, me, u64::MAX);
+        cpu.push_woken(machine, me, task, Place::Tail);
     }
 }
 

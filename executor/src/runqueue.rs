@@ -75,7 +75,7 @@ impl RunQueue {
     }
 
     /// Queues a task of `class`; how many wait now.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, gauge: &Gauge, task: Ready, class: Packed, place: Place) -> u32 {
         let len = gauge.len() + 1;
         gauge.len.store(len, Relaxed);
@@ -87,27 +87,29 @@ impl RunQueue {
         len
     }
 
-    #[inline]
+    #[inline(always)]
     fn enqueue(&mut self, gauge: &Gauge, task: Ready, class: Packed, place: Place) {
-        if class.is_real_time() {
-            let prio = class.prio();
-            self.rt_filled |= 1 << prio;
-            gauge.rt_top.store(gauge.rt_top.load(Relaxed).max(prio as u32), Relaxed);
-            match place {
-                Place::Head => self.rt[prio].push_front(task),
-                Place::Tail | Place::Slot => self.rt[prio].push_back(task),
+        if !class.is_fair() {
+            if class.is_real_time() {
+                return self.enqueue_rt(gauge, task, class.prio(), place);
             }
-            return;
-        }
-        // The class may change while the task waits; the link remembers nothing, so the count is
-        // of what the task was. `counted_idle` is its own record.
-        if class.is_idle() {
+            // The class may change while the task waits; the link remembers nothing, so the count is
+            // of what the task was. `counted_idle` is its own record.
             gauge.idle.store(gauge.idle.load(Relaxed) + 1, Relaxed);
             task.metadata().set_counted_idle(true);
         }
         match place {
             Place::Head => self.fair.push_first(task),
             Place::Tail | Place::Slot => self.fair.push(task, class.offset()),
+        }
+    }
+
+    fn enqueue_rt(&mut self, gauge: &Gauge, task: Ready, prio: usize, place: Place) {
+        self.rt_filled |= 1 << prio;
+        gauge.rt_top.store(gauge.rt_top.load(Relaxed).max(prio as u32), Relaxed);
+        match place {
+            Place::Head => self.rt[prio].push_front(task),
+            Place::Tail | Place::Slot => self.rt[prio].push_back(task),
         }
     }
 

@@ -100,6 +100,12 @@ impl Packed {
     pub fn is_idle(self) -> bool {
         self.0 & IDLE != 0
     }
+    /// Fair or batch: neither idle nor real-time.
+    #[inline]
+    pub fn is_fair(self) -> bool {
+        // All others have a higher bit.
+        self.0 < IDLE
+    }
     /// Neither batch, idle nor real-time.
     #[inline]
     pub fn is_plain(self) -> bool {
@@ -115,8 +121,7 @@ impl Packed {
     }
     #[inline]
     pub fn level(self) -> u32 {
-        // Fair and batch tasks first: all others have a higher bit.
-        if self.0 < IDLE {
+        if self.is_fair() {
             LEVEL_FAIR
         } else if self.is_real_time() {
             LEVEL_RT + self.prio() as u32
@@ -124,10 +129,20 @@ impl Packed {
             LEVEL_IDLE
         }
     }
+    /// Whether it preempts what runs at `level`.
+    #[inline]
+    pub fn outranks(self, level: u32) -> bool {
+        if self.is_fair() { LEVEL_FAIR > level } else { self.level() > level }
+    }
     /// How many buckets of virtual time after now its next turn is.
     #[inline]
     pub fn offset(self) -> u64 {
         u64::from(SHARES.0[self.nice_index()])
+    }
+    /// [`Packed::slice`] of a fair or batch task.
+    #[inline]
+    pub fn fair_slice(self) -> u64 {
+        SHARES.1[self.nice_index()]
     }
     /// How long it may run before others have their turn, in ns.
     #[inline]
@@ -135,7 +150,7 @@ impl Packed {
         if self.is_real_time() {
             return if self.0 & ROUND_ROBIN != 0 { RT_SLICE } else { u64::MAX };
         }
-        SHARES.1[self.nice_index()]
+        self.fair_slice()
     }
     pub fn unpack(self) -> Class {
         let nice = (self.nice_index() as i8) - 20;

@@ -67,14 +67,14 @@ pub fn idle_time(cpu: usize) -> u64 {
 pub fn run() -> ! {
     executor::start();
     arm_at(crate::tick::due(arch::time::now()));
-    let mut polls = 0;
+    let mut polls = POLLS_PER_LOOK;
     loop {
         if step() == Step::Idle {
-            polls = 0;
+            polls = POLLS_PER_LOOK;
         } else {
-            polls += 1;
-            if polls >= POLLS_PER_LOOK {
-                polls = 0;
+            polls -= 1;
+            if polls == 0 {
+                polls = POLLS_PER_LOOK;
                 arch::irq::poll();
                 if service_interrupts() {
                     crate::tick::charge(Mode::System, false);
