@@ -103,7 +103,8 @@ impl Context {
     /// Its arguments.
     #[inline(always)]
     pub fn syscall_args(&self) -> [usize; 6] {
-        core::array::from_fn(|i| self.x[i] as usize)
+        let [a, b, c, d, e, f, ..] = self.x;
+        [a, b, c, d, e, f].map(|x| x as usize)
     }
 
     /// Sets what the system call returns.

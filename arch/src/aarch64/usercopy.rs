@@ -5,7 +5,7 @@ use super::features;
 use super::paging::USER_END;
 use crate::addr::VirtAddr;
 use crate::trap::{Access, PageFault};
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 use core::mem::MaybeUninit;
 
 global_asm!(include_str!("usercopy.S"), options(raw));
@@ -27,6 +27,11 @@ unsafe extern "C" {
 /// How many of `len` bytes from `addr` lie in the user half.
 #[inline(always)]
 fn in_range(addr: VirtAddr, len: usize) -> usize {
+    if len <= USER_END.0 && addr.0 <= USER_END.0 - len { len } else { in_range_slowly(addr, len) }
+}
+
+#[cold]
+fn in_range_slowly(addr: VirtAddr, len: usize) -> usize {
     len.min(USER_END.0.saturating_sub(addr.0))
 }
 
@@ -40,6 +45,66 @@ fn outcome(addr: VirtAddr, access: Access, len: usize, tried: usize, left: usize
     Err((PageFault { addr: VirtAddr(addr.0.wrapping_add(done)), access }, done))
 }
 
+/// The line in the table of fixups for the instruction at label 2.
+macro_rules! fixup {
+    ($to:literal) => {
+        concat!(".pushsection .fixup_table,\"a\"\n.quad 2b, 2b + 4, ", $to, "\n.popsection")
+    };
+}
+
+macro_rules! word {
+    ($load:ident, $ldtr:literal, $store:ident, $sttr:literal, $type:ty, $modifier:literal) => {
+        /// Loads a word from user memory; `None` if it could not.
+        #[inline(always)]
+        fn $load(src: VirtAddr) -> Option<$type> {
+            if in_range(src, size_of::<$type>()) < size_of::<$type>() {
+                return None;
+            }
+            let (value, failed): ($type, u32);
+            // SAFETY: the hardware checks the access as one of the program, and a fault does nothing but set `failed`.
+            unsafe {
+                asm!(
+                    concat!("2: ", $ldtr, " {value", $modifier, "}, [{src}]"),
+                    "3:",
+                    ".pushsection .text.fixup,\"ax\"",
+                    "4: mov {failed:w}, #1",
+                    "b 3b",
+                    ".popsection",
+                    fixup!("4b"),
+                    src = in(reg) src.0,
+                    value = out(reg) value,
+                    failed = inout(reg) 0u32 => failed,
+                    options(nostack, readonly, preserves_flags),
+                );
+            }
+            (failed == 0).then_some(value)
+        }
+
+        /// Stores a word to user memory; whether it could.
+        #[inline(always)]
+        fn $store(dst: VirtAddr, value: $type) -> bool {
+            if in_range(dst, size_of::<$type>()) < size_of::<$type>() {
+                return false;
+            }
+            // SAFETY: as for the load; a fault goes to the label.
+            unsafe {
+                asm!(
+                    concat!("2: ", $sttr, " {value", $modifier, "}, [{dst}]"),
+                    fixup!("{fault}"),
+                    dst = in(reg) dst.0,
+                    value = in(reg) value,
+                    fault = label { return false },
+                    options(nostack, preserves_flags),
+                );
+            }
+            true
+        }
+    };
+}
+word!(load8, "ldtrb", store8, "sttrb", u8, ":w");
+word!(load32, "ldtr", store32, "sttr", u32, ":w");
+word!(load64, "ldtr", store64, "sttr", u64, "");
+
 /// Copies `dst.len()` bytes from user memory. On a fault, `Err` gives the fault and how many bytes were copied
 /// before it.
 #[inline]
@@ -51,16 +116,38 @@ pub fn read(src: VirtAddr, dst: &mut [u8]) -> Result<(), (PageFault, usize)> {
 /// As [`read`], into memory that nothing was written to before. On success all of it is.
 #[inline]
 pub fn read_new(src: VirtAddr, dst: &mut [MaybeUninit<u8>]) -> Result<(), (PageFault, usize)> {
+    let to = dst.as_mut_ptr().cast::<u8>();
+    // SAFETY: `to` is good for so many bytes.
+    let done = unsafe {
+        match dst.len() {
+            1 => load8(src).map(|value| to.write(value)).is_some(),
+            4 => load32(src).map(|value| to.cast::<u32>().write_unaligned(value)).is_some(),
+            8 => load64(src).map(|value| to.cast::<u64>().write_unaligned(value)).is_some(),
+            _ => false,
+        }
+    };
+    if done {
+        return Ok(());
+    }
     let tried = in_range(src, dst.len());
     // SAFETY: `dst` is good for `tried` bytes; the user side is checked by the hardware, and its faults have
     // fixups.
-    let left = unsafe { usercopy_read(dst.as_mut_ptr().cast(), src.0, tried) };
+    let left = unsafe { usercopy_read(to, src.0, tried) };
     outcome(src, Access::Read, dst.len(), tried, left)
 }
 
 /// Copies `src` to user memory. On a fault, `Err` gives the fault and how many bytes were copied before it.
 #[inline]
 pub fn write(dst: VirtAddr, src: &[u8]) -> Result<(), (PageFault, usize)> {
+    let done = match *src {
+        [value] => store8(dst, value),
+        [a, b, c, d] => store32(dst, u32::from_ne_bytes([a, b, c, d])),
+        [a, b, c, d, e, f, g, h] => store64(dst, u64::from_ne_bytes([a, b, c, d, e, f, g, h])),
+        _ => false,
+    };
+    if done {
+        return Ok(());
+    }
     let tried = in_range(dst, src.len());
     // SAFETY: as in `read`.
     let left = unsafe { usercopy_write(src.as_ptr(), dst.0, tried) };
