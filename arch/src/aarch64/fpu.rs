@@ -27,10 +27,6 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering::*
 
 /// Bytes of `struct user_fpsimd_state`.
 const STATE: usize = 528;
-/// Bytes of the 32 vector registers.
-const VREGS: usize = 512;
-/// Bytes of a frame's record behind its head.
-const FRAME: usize = 8 + VREGS;
 /// Turns in a row that began with a trap before a thread is given its registers at once.
 const EAGER_AFTER: u8 = 2;
 /// Turns with registers given at once before a thread must trap again to keep that.
@@ -306,7 +302,7 @@ impl Fpu {
 
     /// Bytes that [`Fpu::write`] gives for the state as it is now.
     pub fn frame_size(&mut self) -> usize {
-        FRAME
+        usercopy::VECTORS
     }
 
     /// Writes the state into a signal frame at `addr` of the active address space, in the format that the machine's users
@@ -315,64 +311,27 @@ impl Fpu {
     /// fpsimd_context`). The handler starts with what the machine's ABI gives it: on x86_64 the state in which a program starts,
     /// on aarch64 the state as it is. On a fault nothing has changed but the frame.
     pub fn push(&mut self, addr: VirtAddr) -> Result<(), PageFault> {
-        let live = self.is_live();
-        let registers = match self.state {
-            Some(state) => {
-                // SAFETY: the state is allocated. While it is live nobody else touches it, and its registers are in this CPU,
-                // where EL1 may use them; else it is ours.
-                unsafe {
-                    if live {
-                        fpu_save(&mut (*state.as_ptr()).registers);
-                    }
-                    &(*state.as_ptr()).registers
-                }
-            }
-            None => &INITIAL,
-        };
-        let control = u64::from(registers.fpsr) | u64::from(registers.fpcr) << 32;
-        usercopy::write(addr, &control.to_le_bytes()).map_err(|(fault, _)| fault)?;
-        // SAFETY: the array is as many initialised bytes, and a byte needs no alignment.
-        let bytes = unsafe { core::slice::from_raw_parts(registers.vregs.as_ptr().cast::<u8>(), VREGS) };
-        usercopy::write(VirtAddr(addr.0.wrapping_add(8)), bytes).map_err(|(fault, _)| fault)
+        self.bring_in();
+        usercopy::save_vectors(addr)
     }
 
-    /// Takes the state from a signal frame at `addr`. `Ok(false)` if the bytes there are no valid state or there is no memory for
-    /// it; then it is the one in which a program starts. After a fault it is anything that a program may have; the call is to
-    /// be made again. (Here all bytes are valid: the machine ignores bits of FPSR and FPCR that it does not have.)
+    /// Takes the state from a signal frame at `addr`. `Ok(false)` if the bytes there are no valid state; then it is the one in which
+    /// a program starts. After a fault it is anything that a program may have; the call is to be made again. (Here all bytes
+    /// are valid.)
     pub fn pop(&mut self, addr: VirtAddr) -> Result<bool, PageFault> {
-        let live = self.is_live();
-        let state = match self.state {
-            Some(state) => state,
-            None => match allocate() {
-                Ok(state) => state,
-                Err(OutOfMemory) => return Ok(false),
-            },
-        };
-        // Registers without a place to go to are given up; else the place they have is filled, and they are loaded from there.
-        if self.state.is_none() {
-            self.discard();
-            self.state = Some(state);
-        }
-        let live = live && self.is_live();
-        // SAFETY: as in `push`; every bit pattern is a value of the registers.
-        let registers = unsafe { &mut (*state.as_ptr()).registers };
-        let mut control = [0; 8];
-        usercopy::read(addr, &mut control).map_err(|(fault, _)| fault)?;
-        let control = u64::from_le_bytes(control);
-        (registers.fpsr, registers.fpcr) = (control as u32, (control >> 32) as u32);
-        // SAFETY: as above.
-        let bytes = unsafe { core::slice::from_raw_parts_mut(registers.vregs.as_mut_ptr().cast::<u8>(), VREGS) };
-        if !live {
-            // What a CPU may still hold is older than this.
-            self.registers = 0;
-            self.installed = 0;
-        }
-        usercopy::read(VirtAddr(addr.0.wrapping_add(8)), bytes).map_err(|(fault, _)| fault)?;
-        if live {
-            // SAFETY: the registers are this thread's, and EL1 may use them.
-            unsafe { fpu_restore(registers) };
-        }
+        // Also where they are about to be replaced: after a fault they must not be another's.
+        self.bring_in();
+        usercopy::load_vectors(addr)?;
         Ok(true)
+    }
+
+    /// Brings the registers into this CPU, on which the thread runs, as if it had used them.
+    #[inline]
+    fn bring_in(&mut self) {
+        self.install();
+        if !self.is_live() {
+            self.load();
+        }
     }
 }
 

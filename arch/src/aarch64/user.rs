@@ -15,6 +15,9 @@ const NZCV: u64 = 0xf << 28;
 /// DIT, TCO, SSBS: bits that a program sets for itself and keeps, where the CPU has them.
 const KEPT: u64 = 1 << 24 | 1 << 25 | 1 << 12;
 
+/// X0 to X30, stack pointer and program counter.
+pub const GENERAL: usize = 33;
+
 /// The registers of one user thread, without its vector state. vectors.S knows the layout.
 #[derive(Clone, Default)]
 #[repr(C, align(16))]
@@ -25,7 +28,7 @@ pub struct Context {
     pub sp: u64,
     /// Program counter.
     pub pc: u64,
-    /// PSTATE as the CPU gave it or [`Context::set_user_flags`] made it: always EL0, AArch64, nothing masked.
+    /// PSTATE as the CPU gave it or [`Context::set_general`] made it: always EL0, AArch64, nothing masked.
     pstate: u64,
     /// Thread pointer (TPIDR_EL0).
     tpidr: u64,
@@ -40,7 +43,9 @@ pub struct Context {
 }
 
 const _: () = {
+    assert!(offset_of!(Context, x) == 0);
     assert!(offset_of!(Context, sp) == 248);
+    assert!(offset_of!(Context, pc) == 256);
     assert!(offset_of!(Context, pstate) == 264);
     assert!(offset_of!(Context, orig_x0) == 280);
     assert!(offset_of!(Context, resume) == 288);
@@ -83,15 +88,31 @@ impl Context {
         self.tpidr = tls as u64;
     }
 
+    /// X0 to X30, stack pointer and program counter.
+    #[inline]
+    pub fn general(&self) -> &[u64; GENERAL] {
+        // SAFETY: the three fields lie next to each other in this order (asserted above), and nobody changes them meanwhile.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+
+    /// Sets them, and takes the condition flags from `pstate`, as a signal frame gives it. Everything else that this word asks for is left
+    /// out; what the program had set for itself outside of it (DIT, SSBS) stays. A program counter that the machine could
+    /// not return to safely is treated as in [`Context::set_pc`].
+    #[inline]
+    pub fn set_general(&mut self, general: &[u64; GENERAL], pstate: u64) {
+        // SAFETY: as in `general`; any values may be there.
+        let mine = unsafe { &mut *core::ptr::from_mut(self).cast::<[u64; GENERAL]>() };
+        // In pieces that are not worth a call.
+        const PIECE: usize = GENERAL / 3;
+        mine[..PIECE].copy_from_slice(&general[..PIECE]);
+        mine[PIECE..2 * PIECE].copy_from_slice(&general[PIECE..2 * PIECE]);
+        mine[2 * PIECE..].copy_from_slice(&general[2 * PIECE..]);
+        self.pstate = self.pstate & KEPT | pstate & NZCV;
+    }
+
     /// PSTATE, in the format of SPSR_EL1.
     pub fn pstate(&self) -> u64 {
         self.pstate
-    }
-
-    /// Takes the condition flags from `pstate`, as a signal frame gives it. Everything else that the
-    /// word asks for is left out; what the program had set for itself outside of it (DIT, SSBS) stays.
-    pub fn set_user_flags(&mut self, pstate: u64) {
-        self.pstate = self.pstate & KEPT | pstate & NZCV;
     }
 
     /// The number of the system call that [`Trap::Syscall`] announced.

@@ -285,3 +285,75 @@ exchange_fault:
     mov     x1, #1
     b       3b
 fixup usercopy_exchange, usercopy_exchange_end, exchange_fault
+
+// usercopy_save_vectors(pan: w0, to (user): x1) and usercopy_load_vectors(pan: w0, from (user): x1) move FPSR, FPCR and the 32 vector
+// registers; the caller has checked the range. -> x0 = where it faulted, x1 = whether. Vector registers have no unprivileged form.
+// The first and the last word are moved by one (or loaded besides), which finds out whether the program may: what is
+// moved lies in two pages at most.
+.arch_extension fp
+.arch_extension simd
+.macro move_pairs op
+    \op    q0, q1, [x9, #0]
+    \op    q2, q3, [x9, #32]
+    \op    q4, q5, [x9, #64]
+    \op    q6, q7, [x9, #96]
+    \op    q8, q9, [x9, #128]
+    \op    q10, q11, [x9, #160]
+    \op    q12, q13, [x9, #192]
+    \op    q14, q15, [x9, #224]
+    \op    q16, q17, [x9, #256]
+    \op    q18, q19, [x9, #288]
+    \op    q20, q21, [x9, #320]
+    \op    q22, q23, [x9, #352]
+    \op    q24, q25, [x9, #384]
+    \op    q26, q27, [x9, #416]
+    \op    q28, q29, [x9, #448]
+    \op    q30, q31, [x9, #480]
+.endm
+
+.global usercopy_save_vectors
+usercopy_save_vectors:
+    mrs     x2, fpsr
+    mrs     x3, fpcr
+    bfi     x2, x3, #32, #32
+    mov     x4, v31.d[1]
+    add     x9, x1, #8
+    add     x10, x1, #512
+    sttr    x2, [x1]
+    sttr    x4, [x10]
+    cbz     w0, 1f
+    msr     pan, #0
+1:  move_pairs stp
+usercopy_save_vectors_end:
+    mov     x1, #0
+    cbz     w0, 2f
+    msr     pan, #1
+2:  ret
+
+.global usercopy_load_vectors
+usercopy_load_vectors:
+    add     x9, x1, #8
+    add     x10, x1, #512
+    ldtr    x2, [x1]
+    ldtr    xzr, [x10]
+    cbz     w0, 1f
+    msr     pan, #0
+1:  move_pairs ldp
+usercopy_load_vectors_end:
+    lsr     x3, x2, #32
+    and     x2, x2, #0xffffffff
+    msr     fpsr, x2
+    msr     fpcr, x3
+    mov     x1, #0
+    cbz     w0, 2f
+    msr     pan, #1
+2:  ret
+
+vectors_fault:
+    cbz     w0, 1f
+    msr     pan, #1
+1:  mrs     x0, far_el1
+    mov     x1, #1
+    ret
+fixup usercopy_save_vectors, usercopy_save_vectors_end, vectors_fault
+fixup usercopy_load_vectors, usercopy_load_vectors_end, vectors_fault

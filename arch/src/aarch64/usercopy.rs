@@ -1,5 +1,7 @@
 //! Access to user memory of the active address space. Nothing here sleeps or allocates: an access stops at
 //! the first byte that is absent or not allowed, and says where. Any address may be passed.
+//!
+//! Copies become part of their callers, where most have a length that the compiler knows.
 
 use super::features;
 use super::paging::USER_END;
@@ -21,6 +23,8 @@ unsafe extern "C" {
     fn usercopy_zero(unused: usize, to: usize, len: usize) -> usize;
     fn usercopy_string(to: *mut u8, from: usize, len: usize) -> Pair;
     fn usercopy_load(unused: usize, from: usize) -> Pair;
+    fn usercopy_save_vectors(pan: u32, to: usize) -> Pair;
+    fn usercopy_load_vectors(pan: u32, from: usize) -> Pair;
     fn usercopy_exchange(new: u32, at: usize, current: u32, pan: u32) -> Pair;
 }
 
@@ -105,16 +109,29 @@ word!(load8, "ldtrb", store8, "sttrb", u8, ":w");
 word!(load32, "ldtr", store32, "sttr", u32, ":w");
 word!(load64, "ldtr", store64, "sttr", u64, "");
 
+/// Loads two words, `None` if it could not.
+#[inline(always)]
+fn load128(src: VirtAddr) -> Option<u128> {
+    let (low, high) = (load64(src)?, load64(VirtAddr(src.0 + 8))?);
+    Some(u128::from(low) | u128::from(high) << 64)
+}
+
+/// Stores two words; whether it could. If not, the first may have been stored.
+#[inline(always)]
+fn store128(dst: VirtAddr, value: u128) -> bool {
+    store64(dst, value as u64) && store64(VirtAddr(dst.0 + 8), (value >> 64) as u64)
+}
+
 /// Copies `dst.len()` bytes from user memory. On a fault, `Err` gives the fault and how many bytes were copied
 /// before it.
-#[inline]
+#[inline(always)]
 pub fn read(src: VirtAddr, dst: &mut [u8]) -> Result<(), (PageFault, usize)> {
     // SAFETY: the two types are alike, and `read_new` only writes bytes that are initialised.
     read_new(src, unsafe { &mut *(core::ptr::from_mut(dst) as *mut [MaybeUninit<u8>]) })
 }
 
 /// As [`read`], into memory that nothing was written to before. On success all of it is.
-#[inline]
+#[inline(always)]
 pub fn read_new(src: VirtAddr, dst: &mut [MaybeUninit<u8>]) -> Result<(), (PageFault, usize)> {
     let to = dst.as_mut_ptr().cast::<u8>();
     // SAFETY: `to` is good for so many bytes.
@@ -123,6 +140,7 @@ pub fn read_new(src: VirtAddr, dst: &mut [MaybeUninit<u8>]) -> Result<(), (PageF
             1 => load8(src).map(|value| to.write(value)).is_some(),
             4 => load32(src).map(|value| to.cast::<u32>().write_unaligned(value)).is_some(),
             8 => load64(src).map(|value| to.cast::<u64>().write_unaligned(value)).is_some(),
+            16 => load128(src).map(|value| to.cast::<u128>().write_unaligned(value)).is_some(),
             _ => false,
         }
     };
@@ -137,13 +155,13 @@ pub fn read_new(src: VirtAddr, dst: &mut [MaybeUninit<u8>]) -> Result<(), (PageF
 }
 
 /// Copies `src` to user memory. On a fault, `Err` gives the fault and how many bytes were copied before it.
-#[inline]
+#[inline(always)]
 pub fn write(dst: VirtAddr, src: &[u8]) -> Result<(), (PageFault, usize)> {
     let done = match *src {
         [value] => store8(dst, value),
         [a, b, c, d] => store32(dst, u32::from_ne_bytes([a, b, c, d])),
         [a, b, c, d, e, f, g, h] => store64(dst, u64::from_ne_bytes([a, b, c, d, e, f, g, h])),
-        _ => false,
+        _ => <[u8; 16]>::try_from(src).is_ok_and(|bytes| store128(dst, u128::from_ne_bytes(bytes))),
     };
     if done {
         return Ok(());
@@ -199,4 +217,30 @@ pub fn compare_exchange_u32(addr: VirtAddr, current: u32, new: u32) -> Result<u3
     // SAFETY: the word lies in the user half, where every mapping is the program's; faults have fixups.
     let Pair(found, faulted) = unsafe { usercopy_exchange(new, addr.0, current, features::has_pan().into()) };
     if faulted == 0 { Ok(found as u32) } else { Err(fault) }
+}
+
+/// Bytes that [`save_vectors`] stores: FPSR, FPCR and 32 registers of 16 bytes.
+pub(super) const VECTORS: usize = 8 + 32 * 16;
+
+/// Stores FPSR, FPCR and the vector registers of this CPU to `dst`.
+pub(super) fn save_vectors(dst: VirtAddr) -> Result<(), PageFault> {
+    move_vectors(usercopy_save_vectors, dst, Access::Write)
+}
+
+/// Loads them from `src`. The CPU ignores bits of FPSR and FPCR that it does not have. After a fault any of the vector registers may
+/// have been loaded.
+pub(super) fn load_vectors(src: VirtAddr) -> Result<(), PageFault> {
+    move_vectors(usercopy_load_vectors, src, Access::Read)
+}
+
+#[inline(always)]
+fn move_vectors(by: unsafe extern "C" fn(u32, usize) -> Pair, addr: VirtAddr, access: Access) -> Result<(), PageFault> {
+    let within = in_range(addr, VECTORS);
+    if within < VECTORS {
+        return Err(PageFault { addr: VirtAddr(addr.0.wrapping_add(within)), access });
+    }
+    // SAFETY: all of it lies in the user half, where every mapping is the program's, and faults have fixups. Nothing in the kernel
+    // uses vector registers, so what they hold is the program's to change.
+    let Pair(at, faulted) = unsafe { by(features::has_pan().into(), addr.0) };
+    if faulted == 0 { Ok(()) } else { Err(PageFault { addr: VirtAddr(at as usize), access }) }
 }

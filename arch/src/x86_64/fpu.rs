@@ -390,15 +390,10 @@ impl Fpu {
         if size == 0 {
             usercopy::save_vectors(addr)?;
         } else {
-            // What the CPU does not write: the description, and behind it the header, of which it sets some bits.
             let put = |offset: usize, bytes: &[u8]| {
                 usercopy::write(VirtAddr(addr.0.wrapping_add(offset)), bytes).map_err(|(fault, _)| fault)
             };
-            let mut words = [0u64; (LEGACY + HEADER - SW_AT) / 8];
-            words[0] = u64::from(MAGIC1) | u64::from(size + 4) << 32;
-            words[1] = ENABLED.load(Ordering::Relaxed);
-            words[2] = u64::from(size);
-            put(SW_AT, words.map(u64::to_le_bytes).as_flattened())?;
+            put(SW_AT, description())?;
             usercopy::save_vectors(addr)?;
             put(size as usize, &MAGIC2.to_le_bytes())?;
         }

@@ -8,31 +8,8 @@ use core::mem::offset_of;
 
 pub use super::fpu::{Fpu, OutOfMemory, leave};
 
-/// The general registers of a user thread, as the hardware and the entry code lay them out (and, but for the
-/// names of two of them, `struct pt_regs`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-#[expect(missing_docs, reason = "they are the registers of these names")]
-pub struct Regs {
-    pub r15: u64,
-    pub r14: u64,
-    pub r13: u64,
-    pub r12: u64,
-    pub rbp: u64,
-    pub rbx: u64,
-    pub r11: u64,
-    pub r10: u64,
-    pub r9: u64,
-    pub r8: u64,
-    pub rax: u64,
-    pub rcx: u64,
-    pub rdx: u64,
-    pub rsi: u64,
-    pub rdi: u64,
-    pub rip: u64,
-    pub rflags: u64,
-    pub rsp: u64,
-}
+/// How many general registers there are, with program counter and flags.
+pub const REGS: usize = 18;
 
 /// The registers of one user thread, without its vector state.
 #[derive(Clone, Debug)]
@@ -224,41 +201,54 @@ impl Context {
         self.set_pc(pc);
     }
 
-    /// All general registers.
-    pub fn regs(&self) -> Regs {
-        let Context { r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, .. } = *self;
-        let Context { rip, rflags, rsp, .. } = *self;
+    /// Stores all general registers: R8 to R15, RDI, RSI, RBP, RBX, RDX, RAX, RCX, RSP, RIP, RFLAGS.
+    #[inline]
+    pub fn store_regs(&self, to: &mut [u64; REGS]) {
         // After SYSCALL these two hold what the instruction put there; the entry code does not store them twice.
-        let (rcx, r11) = if self.kind == KIND_SYSCALL { (rip, rflags) } else { (rcx, r11) };
-        Regs { r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, rip, rflags, rsp }
+        let syscall = self.kind == KIND_SYSCALL;
+        to[0] = self.r8;
+        to[1] = self.r9;
+        to[2] = self.r10;
+        to[3] = if syscall { self.rflags } else { self.r11 };
+        to[4] = self.r12;
+        to[5] = self.r13;
+        to[6] = self.r14;
+        to[7] = self.r15;
+        to[8] = self.rdi;
+        to[9] = self.rsi;
+        to[10] = self.rbp;
+        to[11] = self.rbx;
+        to[12] = self.rdx;
+        to[13] = self.rax;
+        to[14] = if syscall { self.rip } else { self.rcx };
+        to[15] = self.rsp;
+        to[16] = self.rip;
+        to[17] = self.rflags;
     }
 
-    /// Sets all general registers. Flags that a program may not choose are put right; a program counter that
-    /// the machine could not return to becomes a fault at the next [`enter`].
-    pub fn set_regs(&mut self, regs: &Regs) {
-        let Regs { r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, rip, rflags, rsp } = *regs;
-        *self = Context {
-            r15,
-            r14,
-            r13,
-            r12,
-            rbp,
-            rbx,
-            r11,
-            r10,
-            r9,
-            r8,
-            rax,
-            rcx,
-            rdx,
-            rsi,
-            rdi,
-            rip,
-            rsp,
-            kind: KIND_FULL,
-            rflags: rflags & USER_FLAGS | FIXED_FLAGS,
-            ..*self
-        };
+    /// Sets all general registers, in the order of [`Context::store_regs`]. Flags that a program may not choose are put right;
+    /// a program counter that the machine could not return to becomes a fault at the next [`enter`].
+    #[inline]
+    pub fn set_regs(&mut self, regs: &[u64; REGS]) {
+        self.r8 = regs[0];
+        self.r9 = regs[1];
+        self.r10 = regs[2];
+        self.r11 = regs[3];
+        self.r12 = regs[4];
+        self.r13 = regs[5];
+        self.r14 = regs[6];
+        self.r15 = regs[7];
+        self.rdi = regs[8];
+        self.rsi = regs[9];
+        self.rbp = regs[10];
+        self.rbx = regs[11];
+        self.rdx = regs[12];
+        self.rax = regs[13];
+        self.rcx = regs[14];
+        self.rsp = regs[15];
+        self.rip = regs[16];
+        self.rflags = regs[17] & USER_FLAGS | FIXED_FLAGS;
+        self.kind = KIND_FULL;
     }
 
     /// Sets the flags; those that a program may not choose are put right.

@@ -1,6 +1,7 @@
 //! The formats in which vector state lies in memory: FXSAVE, XSAVE in standard form, XSAVEC in compacted form
 //! (SDM vol. 1, chapter 13), and what of it is switched on.
 
+use super::boot_cell::BootCell;
 use super::features::{Features, cpuid, has};
 use alloc::alloc::{alloc_zeroed, dealloc};
 use core::alloc::Layout;
@@ -30,6 +31,15 @@ pub const MAGIC2: u32 = 0x4650_5845;
 pub static ENABLED: AtomicU64 = AtomicU64::new(0);
 /// Bytes of the standard format with all of them.
 pub static STANDARD_SIZE: AtomicU32 = AtomicU32::new(0);
+
+/// What the CPU does not write of a signal frame: the description of the format, and behind it the header, of which it sets
+/// some bits.
+static DESCRIPTION: BootCell<[u8; LEGACY + HEADER - SW_AT]> = BootCell::new();
+
+/// That description; empty without XSAVE.
+pub fn description() -> &'static [u8] {
+    DESCRIPTION.get().map_or(&[], |bytes| bytes.as_slice())
+}
 
 #[repr(C, align(64))]
 pub struct Image(pub [u8; LEGACY + HEADER]);
@@ -153,7 +163,7 @@ pub fn in_use() -> u64 {
     u64::from(low) & enabled | X87_SSE
 }
 
-/// Switches the components on.
+/// Switches the components on. First on the boot CPU, while it is alone.
 ///
 /// # Safety
 /// CR4.OSXSAVE is set if the CPU has XSAVE.
@@ -168,7 +178,17 @@ pub unsafe fn enable() {
     // SAFETY: the CPU supports these components, and those that need each other are there together.
     unsafe { asm!("xsetbv", in("ecx") 0, in("eax") enabled as u32, in("edx") 0, options(nomem, nostack)) };
     ENABLED.store(enabled, Ordering::Relaxed);
-    STANDARD_SIZE.store(cpuid(0xd, 0).ebx, Ordering::Relaxed);
+    let size = cpuid(0xd, 0).ebx;
+    STANDARD_SIZE.store(size, Ordering::Relaxed);
+    if DESCRIPTION.get().is_none() {
+        let mut bytes = [0; LEGACY + HEADER - SW_AT];
+        bytes[..4].copy_from_slice(&MAGIC1.to_le_bytes());
+        bytes[4..8].copy_from_slice(&(size + 4).to_le_bytes());
+        bytes[8..16].copy_from_slice(&enabled.to_le_bytes());
+        bytes[16..20].copy_from_slice(&size.to_le_bytes());
+        // SAFETY: the first call is the boot CPU's, before the others run.
+        unsafe { DESCRIPTION.set(bytes) };
+    }
     for i in beyond_legacy(enabled) {
         let leaf = cpuid(0xd, i);
         let aligned = if leaf.ecx & 2 != 0 { ALIGNED } else { 0 };

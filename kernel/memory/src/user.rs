@@ -108,6 +108,16 @@ impl<T: FromBytes> UserPtr<T> {
         Ok(unsafe { value.assume_init() })
     }
 
+    /// As [`UserPtr::read`], into `place`: a large value is not moved once more.
+    #[inline]
+    pub fn read_into(self, place: &mut MaybeUninit<T>) -> Result<&T, PageFault> {
+        // SAFETY: the bytes belong to `place`, which is not touched otherwise while the slice lives.
+        let bytes = unsafe { slice::from_raw_parts_mut(place.as_mut_ptr().cast::<MaybeUninit<u8>>(), size_of::<T>()) };
+        usercopy::read_new(self.addr, bytes).map_err(|(fault, _)| fault)?;
+        // SAFETY: as in `read`.
+        Ok(unsafe { place.assume_init_ref() })
+    }
+
     /// Copies `len` values from here on. `len` must have been held to a limit that suits kernel memory; ENOMEM if
     /// even so there is no room.
     pub fn read_vec(self, len: usize) -> Result<Vec<T>>

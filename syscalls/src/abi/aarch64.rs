@@ -5,7 +5,9 @@ use crate::frame::Saved;
 use crate::legacy::Old;
 use crate::table::Calls;
 use arch::addr::VirtAddr;
+use arch::user::GENERAL;
 use base::{Errno, Result, Timespec};
+use core::mem::MaybeUninit;
 use memory::user::UserPtr;
 use process::Current;
 use process::signal::{Action, Disposition, SaFlags, Siginfo, Signal, SignalSet, code, info};
@@ -46,13 +48,15 @@ pub fn below_red_zone(sp: usize) -> usize {
 
 /// `struct rt_sigframe` in words: siginfo, then ucontext.
 const UCONTEXT: usize = info::SIZE / 8;
-/// uc_stack: after uc_flags and uc_link.
+/// uc_stack: after uc_flags and uc_link. uc_sigmask follows.
 const STACK: usize = UCONTEXT + 2;
-/// uc_sigmask.
-const SIGMASK: usize = UCONTEXT + 5;
-/// uc_mcontext: 128 bytes of mask, then the next multiple of 16.
+/// uc_mcontext: after 128 bytes of mask, of which eight say something, at the next multiple of 16. First the fault address.
 const MCONTEXT: usize = UCONTEXT + 22;
-/// Extension records, after fault address, 31 registers, sp, pc and pstate.
+/// 31 registers, sp, pc.
+const REGISTERS: usize = MCONTEXT + 1;
+/// pstate.
+const PSTATE: usize = REGISTERS + GENERAL;
+/// Extension records, at the next multiple of 16.
 const RECORDS: usize = MCONTEXT + 36;
 /// Room for records that every frame has.
 const RECORD_BYTES: usize = 4096;
@@ -63,8 +67,6 @@ const FPSIMD_MAGIC: u32 = 0x4650_8001;
 /// The record of vector registers: head, FPSR and FPCR, 32 registers.
 const FPSIMD_BYTES: usize = 528;
 const ESR_MAGIC: u32 = 0x4553_5201;
-/// What is written before the vector registers: up to the head of their record.
-const SAID: usize = RECORDS + 1;
 
 /// Builds the frame below `top`; returns its lowest address.
 pub fn push_frame(current: &mut Current, top: usize, info: &Siginfo, action: &Action, saved: &Saved) -> Result<usize> {
@@ -72,29 +74,33 @@ pub fn push_frame(current: &mut Current, top: usize, info: &Siginfo, action: &Ac
     // A frame record, so that the handler's caller can be found.
     let record = (top & !15).wrapping_sub(16);
     let sp = record.wrapping_sub(FRAME) & !15;
-    let mut words = [0u64; SAID];
-    words[..info::WORDS].copy_from_slice(&info.words());
-    words[STACK..STACK + 3].copy_from_slice(&saved.stack);
-    words[SIGMASK] = saved.mask.0;
-    words[MCONTEXT] = current.cx.far;
-    words[MCONTEXT + 1..MCONTEXT + 32].copy_from_slice(&current.cx.x);
-    words[MCONTEXT + 32] = current.cx.sp;
-    words[MCONTEXT + 33] = current.cx.pc;
-    words[MCONTEXT + 34] = current.cx.pstate();
-    words[RECORDS] = head(FPSIMD_MAGIC, FPSIMD_BYTES);
-    UserPtr::<u64>::new(VirtAddr(record)).write_slice(&[current.cx.x[29], current.cx.x[30]])?;
+    UserPtr::<[u64; 2]>::new(VirtAddr(record)).write(&[current.cx.x[29], current.cx.x[30]])?;
     let at = UserPtr::<u64>::new(VirtAddr(sp));
-    at.write_slice(&words)?;
-    current.fpu.push(at.add(SAID).addr())?;
+    at.write_slice(&head(info, saved))?;
+    at.add(MCONTEXT).write(&current.cx.far)?;
+    at.add(REGISTERS).write_slice(current.cx.general())?;
+    at.add(PSTATE).write(&current.cx.pstate())?;
+    at.add(RECORDS).write(&record_head(FPSIMD_MAGIC, FPSIMD_BYTES))?;
+    current.fpu.push(at.add(RECORDS + 1).addr())?;
     // The last record, and the end of the list.
-    at.add(RECORDS + FPSIMD_BYTES / 8).write_slice(&[head(ESR_MAGIC, 16), current.cx.esr, 0, 0])?;
+    let last = at.add(RECORDS + FPSIMD_BYTES / 8).cast::<[u64; 2]>();
+    last.write(&[record_head(ESR_MAGIC, 16), current.cx.esr])?;
+    last.add(1).write(&[0, 0])?;
     let link = if action.flags.contains(SaFlags::RESTORER) { action.restorer } else { current.trampoline.0 };
     current.cx.call(handler, sp, [info.signal.number().into(), sp, sp + UCONTEXT * 8], link);
     current.cx.x[29] = record as u64;
     Ok(sp)
 }
 
-fn head(magic: u32, size: usize) -> u64 {
+/// siginfo and the ucontext up to the part of the mask that says something.
+#[inline]
+fn head(info: &Siginfo, saved: &Saved) -> [u64; UCONTEXT + 6] {
+    let [i0, i1, i2, i3, i4, i5] = info.words();
+    let [base, flags, size] = saved.stack;
+    [i0, i1, i2, i3, i4, i5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, base, flags, size, saved.mask.0]
+}
+
+fn record_head(magic: u32, size: usize) -> u64 {
     u64::from(magic) | (size as u64) << 32
 }
 
@@ -105,13 +111,15 @@ pub fn pop_frame(current: &mut Current) -> Result<Saved> {
     if !sp.is_multiple_of(16) {
         return Err(Errno::EFAULT.into());
     }
-    let words = UserPtr::<[u64; RECORDS]>::new(VirtAddr(sp)).read()?;
+    let at = UserPtr::<u64>::new(VirtAddr(sp));
+    let stack = at.add(STACK).cast::<[u64; 2]>();
+    let ([base, flags], [size, mask]) = (stack.read()?, stack.add(1).read()?);
+    let mut general = MaybeUninit::uninit();
+    let general = at.add(REGISTERS).cast().read_into(&mut general)?;
+    let pstate = at.add(PSTATE).read()?;
     restore_vectors(current, sp + RECORDS * 8)?;
-    current.cx.x.copy_from_slice(&words[MCONTEXT + 1..MCONTEXT + 32]);
-    current.cx.sp = words[MCONTEXT + 32];
-    current.cx.set_pc(words[MCONTEXT + 33] as usize);
-    current.cx.set_user_flags(words[MCONTEXT + 34]);
-    Ok(Saved { mask: SignalSet(words[SIGMASK]), stack: [words[STACK], words[STACK + 1], words[STACK + 2]] })
+    current.cx.set_general(general, pstate);
+    Ok(Saved { mask: SignalSet(mask), stack: [base, flags, size] })
 }
 
 /// Finds the vector registers among the records; a list without them is refused, as are unknown records.

@@ -13,8 +13,8 @@ use crate::args::Args;
 use crate::frame::Saved;
 use crate::table::{Calls, fast};
 use arch::addr::VirtAddr;
-use arch::user::Regs;
 use base::{Errno, Result};
+use core::mem::MaybeUninit;
 use memory::user::UserPtr;
 use process::Current;
 use process::signal::{Action, Disposition, SaFlags, Siginfo, Signal, SignalSet, info};
@@ -111,16 +111,16 @@ fn words(current: &Current, info: &Siginfo, action: &Action, saved: &Saved, fpst
     let segments = u64::from(cs) | u64::from(ss) << 48;
     let [base, flags, size] = saved.stack;
     let [i0, i1, i2, i3, i4, i5] = info.words();
-    // Last, so that they are copied once.
-    let regs = current.cx.regs();
     #[rustfmt::skip]
-    let words = [
+    let mut words = [
         action.restorer as u64, UC_FLAGS, 0, base, flags, size,
-        regs.r8, regs.r9, regs.r10, regs.r11, regs.r12, regs.r13, regs.r14, regs.r15,
-        regs.rdi, regs.rsi, regs.rbp, regs.rbx, regs.rdx, regs.rax, regs.rcx, regs.rsp, regs.rip, regs.rflags,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
         segments, error, trap, saved.mask.0, cr2, fpstate as u64, 0, 0, 0, 0, 0, 0, 0, 0,
         saved.mask.0, i0, i1, i2, i3, i4, i5,
     ];
+    if let Some(general) = words[MCONTEXT..].first_chunk_mut() {
+        current.cx.store_regs(general);
+    }
     words
 }
 
@@ -128,32 +128,15 @@ fn words(current: &Current, info: &Siginfo, action: &Action, saved: &Saved, fpst
 /// right or refused by the context itself.
 pub fn pop_frame(current: &mut Current) -> Result<Saved> {
     let sp = current.cx.sp().wrapping_sub(8);
-    let words = UserPtr::<[u64; INFO]>::new(VirtAddr(sp)).read()?;
+    let mut words = MaybeUninit::uninit();
+    let words = UserPtr::<[u64; INFO]>::new(VirtAddr(sp)).read_into(&mut words)?;
     match words[FPSTATE] as usize {
         0 => current.fpu.clear(),
         fpstate if current.fpu.pop(VirtAddr(fpstate))? => {}
         _ => return Err(Errno::EFAULT.into()),
     }
-    let m = &words[MCONTEXT..];
-    current.cx.set_regs(&Regs {
-        r8: m[0],
-        r9: m[1],
-        r10: m[2],
-        r11: m[3],
-        r12: m[4],
-        r13: m[5],
-        r14: m[6],
-        r15: m[7],
-        rdi: m[8],
-        rsi: m[9],
-        rbp: m[10],
-        rbx: m[11],
-        rdx: m[12],
-        rax: m[13],
-        rcx: m[14],
-        rsp: m[15],
-        rip: m[16],
-        rflags: m[17],
-    });
+    if let Some(general) = words[MCONTEXT..].first_chunk() {
+        current.cx.set_regs(general);
+    }
     Ok(Saved { mask: SignalSet(words[SIGMASK]), stack: [words[3], words[4], words[5]] })
 }
