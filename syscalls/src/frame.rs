@@ -17,7 +17,8 @@ pub struct Saved {
 }
 
 /// Builds the frame of a handler and makes the program go on in it. On a fault nothing has changed but memory
-/// below the stack pointer.
+/// below the stack pointer. (Part of its few callers: it is on the way of every signal that is handled.)
+#[inline(always)]
 pub fn push(current: &mut Current, info: &Siginfo, action: &Action) -> Result<()> {
     let sp = current.cx.sp();
     let alt = current.alt_stack;

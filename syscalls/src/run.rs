@@ -17,7 +17,7 @@ use kernel::cpu::Duty;
 use memory::FaultError;
 use memory::user::UserPtr;
 use process::current::Installed;
-use process::signal::deliver::{self, Delivery};
+use process::signal::deliver::{self, Delivery, Taken};
 use process::signal::{Action, SaFlags, Siginfo, Signal, code, send, stop};
 use process::{Conditions, Current, Thread, exit, futex, oom};
 
@@ -119,7 +119,7 @@ fn life(mut current: Current, birth: Birth) -> impl Future<Output = ()> + Send {
                         Err(Error::Errno(errno)) => current.cx.set_syscall_result(errno.to_result()),
                         Err(Error::Interrupted(restart)) => {
                             let interrupted = Some((restart, current.cx.syscall_number()));
-                            if let Some(status) = apart(attend(&mut current, Delivery::None, interrupted)).await {
+                            if let Some(status) = apart(attend(&mut current, None, interrupted)).await {
                                 break status;
                             }
                         }
@@ -267,32 +267,46 @@ fn float_code(flags: u32) -> i32 {
 /// What [`attend`] comes to most often, without a future: one signal, whose handler is called. If that is not all,
 /// gives what it has taken, for [`attend`] to go on with.
 #[inline(never)]
-fn take_signal(current: &mut Current) -> Option<Delivery> {
+fn take_signal(current: &mut Current) -> Option<Found> {
     if !current.thread.has_only(Conditions::SIGNAL) || current.exiting.is_some() {
-        return Some(Delivery::None);
+        return Some(None);
     }
-    match deliver::next(&current.thread, &current.actions) {
+    let mut taken = Taken::NOTHING;
+    match deliver::next(&current.thread, &current.actions, &mut taken) {
         Delivery::None if current.saved_mask.is_none() => None,
-        Delivery::Handler { info, action } if call_handler(current, &info, &action).is_ok() => {
-            if current.thread.is_undisturbed() { None } else { Some(Delivery::None) }
+        Delivery::Handler if call_handler(current, &taken).is_ok() => {
+            if current.thread.is_undisturbed() {
+                None
+            } else {
+                Some(None)
+            }
         }
-        other => Some(other),
+        other => Some(Some((other, taken))),
     }
 }
 
 /// Builds the handler's frame on the program's stack and blocks what is to be blocked while it runs.
-#[inline]
-fn call_handler(current: &mut Current, info: &Siginfo, action: &Action) -> Result<()> {
-    frame::push(current, info, action)?;
-    let mask = deliver::handler_mask(current, info.signal, action);
+#[inline(always)]
+fn call_handler(current: &mut Current, taken: &Taken) -> Result<()> {
+    frame::push(current, &taken.info, &taken.action)?;
+    let mask = deliver::handler_mask(current, taken.info.signal, &taken.action);
     deliver::set_mask(&current.thread, mask);
     Ok(())
 }
 
+/// [`call_handler`] for those who come to it seldom.
+#[inline(never)]
+fn call_handler_apart(current: &mut Current, taken: &Taken) -> Result<()> {
+    call_handler(current, taken)
+}
+
+/// A signal that was taken before [`attend`].
+type Found = Option<(Delivery, Taken)>;
+
 /// Does what the thread's conditions ask for. `interrupted` is the system call that a signal ended, if one did:
 /// how it is restarted is decided here. Returns the wait status when the thread has to die.
 /// `first` is a signal that was taken already, if one was.
-async fn attend(current: &mut Current, mut first: Delivery, mut interrupted: Option<(Restart, usize)>) -> Option<i32> {
+async fn attend(current: &mut Current, mut first: Found, mut interrupted: Option<(Restart, usize)>) -> Option<i32> {
     loop {
         let thread = &current.thread;
         if let Some(status) = current.exiting {
@@ -310,19 +324,19 @@ async fn attend(current: &mut Current, mut first: Delivery, mut interrupted: Opt
             executor::yield_now().await;
             continue;
         }
-        let delivery = match core::mem::replace(&mut first, Delivery::None) {
-            Delivery::None => deliver::next(thread, &current.actions),
-            taken => taken,
-        };
+        let (delivery, taken) = first.take().unwrap_or_else(|| {
+            let mut taken = Taken::NOTHING;
+            (deliver::next(thread, &current.actions, &mut taken), taken)
+        });
         match delivery {
             Delivery::None => break,
             Delivery::Stop => {}
-            Delivery::Die { info, core } => return Some(die(current, info, core)),
-            Delivery::Handler { info, action } => {
+            Delivery::Die { core } => return Some(die(current, taken.info, core)),
+            Delivery::Handler => {
                 if let Some((restart, number)) = interrupted.take() {
-                    before_handler(current, restart, number, &action);
+                    before_handler(current, restart, number, &taken.action);
                 }
-                enter_handler(current, info, action).await;
+                enter_handler(current, &taken).await;
             }
         }
     }
@@ -367,13 +381,13 @@ fn die(current: &mut Current, info: Siginfo, core: bool) -> i32 {
 }
 
 /// Has the handler called. If the stack is bad, the program dies of SIGSEGV.
-async fn enter_handler(current: &mut Current, info: Siginfo, action: Action) {
+async fn enter_handler(current: &mut Current, taken: &Taken) {
     loop {
-        match call_handler(current, &info, &action) {
+        match call_handler_apart(current, taken) {
             Ok(()) => return,
             Err(Error::Fault(page)) if fault::resolve(current, page).await.is_ok() => {}
             Err(_) => {
-                if info.signal == Signal::SIGSEGV {
+                if taken.info.signal == Signal::SIGSEGV {
                     current.actions.set(Signal::SIGSEGV, Action::default());
                 }
                 send::force(&current.thread, Siginfo::kernel(Signal::SIGSEGV));

@@ -53,6 +53,10 @@ pub struct Action {
 }
 
 impl Action {
+    /// What a signal does of which nothing was said.
+    pub const DEFAULT: Action =
+        Action { disposition: Disposition::Default, flags: SaFlags::empty(), restorer: 0, mask: SignalSet::EMPTY };
+
     /// Whether `signal` has no effect under this action.
     pub fn ignores(&self, signal: Signal) -> bool {
         match self.disposition {
@@ -104,15 +108,15 @@ impl Actions {
         }
     }
 
-    /// The action of `signal` as it is to be applied now: SA_RESETHAND resets it in the same step.
-    pub(super) fn take(&self, signal: Signal) -> Action {
+    /// Stores the action of `signal` as it is to be applied now: SA_RESETHAND resets it in the same step.
+    #[inline]
+    pub(super) fn take(&self, signal: Signal, to: &mut Action) {
         let mut table = self.0.lock();
         let slot = &mut table[signal.index()];
-        let action = *slot;
-        if matches!(action.disposition, Disposition::Handler(_)) && action.flags.contains(SaFlags::RESETHAND) {
+        *to = *slot;
+        if matches!(slot.disposition, Disposition::Handler(_)) && slot.flags.contains(SaFlags::RESETHAND) {
             slot.disposition = Disposition::Default;
         }
-        action
     }
 
     /// Which signals are ignored by SIG_IGN, and which have a handler (`/proc/PID/status`).

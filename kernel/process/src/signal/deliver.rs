@@ -12,16 +12,9 @@ pub enum Delivery {
     /// Nothing: go on.
     None,
     /// Call a handler: build its frame.
-    Handler {
-        /// The signal.
-        info: Siginfo,
-        /// The action to apply.
-        action: Action,
-    },
+    Handler,
     /// End the process with this wait status.
     Die {
-        /// The signal.
-        info: Siginfo,
         /// Whether the default is to dump core.
         core: bool,
     },
@@ -29,24 +22,40 @@ pub enum Delivery {
     Stop,
 }
 
+/// A signal that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The signal.
+    pub info: Siginfo,
+    /// The action to apply.
+    pub action: Action,
+}
+
+impl Taken {
+    /// A place for one, until [`next`] fills it.
+    pub const NOTHING: Taken =
+        Taken { info: Siginfo { signal: Signal::SIGHUP, code: 0, fields: Fields::None }, action: Action::DEFAULT };
+}
+
 /// Takes the next signal that has an effect, if any, by `actions`, which are the thread's. Clears the SIGNAL condition when nothing is left. Never
-/// waits.
-pub fn next(thread: &Arc<Thread>, actions: &Actions) -> Delivery {
+/// waits. What was taken lies in `taken`, unless the answer is None or Stop.
+#[inline(always)]
+pub fn next(thread: &Arc<Thread>, actions: &Actions, taken: &mut Taken) -> Delivery {
     loop {
         // Cleared first: a signal that is queued after the look below sets it again.
         thread.clear(Conditions::SIGNAL);
-        let Some((info, more)) = take_one_of(thread, SignalSet(!0).without(thread.mask())) else {
+        let Some(more) = take_into(thread, SignalSet(!0).without(thread.mask()), &mut taken.info) else {
             return Delivery::None;
         };
         if more {
             // The condition is looked at again before the program runs.
             thread.set(Conditions::SIGNAL);
         }
-        let action = actions.take(info.signal);
-        if let Disposition::Handler(_) = action.disposition {
-            return Delivery::Handler { info, action };
+        actions.take(taken.info.signal, &mut taken.action);
+        if let Disposition::Handler(_) = taken.action.disposition {
+            return Delivery::Handler;
         }
-        if let Some(delivery) = consider(thread, info, action) {
+        if let Some(delivery) = consider(thread, taken.info.signal, taken.action.disposition) {
             return delivery;
         }
     }
@@ -54,15 +63,18 @@ pub fn next(thread: &Arc<Thread>, actions: &Actions) -> Delivery {
 
 /// Takes a pending signal of `wanted`, the thread's own before the process's.
 pub fn take(thread: &Arc<Thread>, wanted: SignalSet) -> Option<Siginfo> {
-    take_one_of(thread, wanted).map(|(info, _)| info)
+    let mut info = Taken::NOTHING.info;
+    take_into(thread, wanted, &mut info).map(|_| info)
 }
 
-/// As [`take`], with whether more of `wanted` are pending.
+/// As [`take`], into a place; whether more of `wanted` are pending.
 #[inline(always)]
-fn take_one_of(thread: &Arc<Thread>, wanted: SignalSet) -> Option<(Siginfo, bool)> {
+fn take_into(thread: &Arc<Thread>, wanted: SignalSet, info: &mut Siginfo) -> Option<bool> {
     let mut shared = thread.process.shared.lock();
     let mut own = thread.signals.lock();
-    let mut info = own.take(wanted).or_else(|| shared.pending.take(wanted))?;
+    if !own.take(wanted, info) && !shared.pending.take(wanted, info) {
+        return None;
+    }
     if info.signal.is_stop() {
         shared.stop_taken = true;
     }
@@ -71,7 +83,7 @@ fn take_one_of(thread: &Arc<Thread>, wanted: SignalSet) -> Option<(Siginfo, bool
     if let Fields::Timer { id, value, .. } = info.fields {
         info.fields = thread.process.timer_taken(id, value);
     }
-    Some((info, more))
+    Some(more)
 }
 
 /// The signals that are pending for the thread, blocked or not.
@@ -81,18 +93,18 @@ pub fn pending(thread: &Arc<Thread>) -> SignalSet {
 }
 
 /// What becomes of a signal for which there is no handler.
-fn consider(thread: &Arc<Thread>, info: Siginfo, action: Action) -> Option<Delivery> {
-    let signal = info.signal;
-    match action.disposition {
+#[inline(never)]
+fn consider(thread: &Arc<Thread>, signal: Signal, disposition: Disposition) -> Option<Delivery> {
+    match disposition {
         Disposition::Ignore => None,
-        Disposition::Handler(_) => Some(Delivery::Handler { info, action }),
+        Disposition::Handler(_) => Some(Delivery::Handler),
         Disposition::Default => match signal.default_action() {
             DefaultAction::Ignore | DefaultAction::Continue => None,
             // The first process takes only what it has asked for.
             _ if thread.process.is_init() && !SignalSet::SYNCHRONOUS.contains(signal) => None,
             DefaultAction::Stop => begin_stop(thread, signal),
-            DefaultAction::Terminate => Some(Delivery::Die { info, core: false }),
-            DefaultAction::Core => Some(Delivery::Die { info, core: true }),
+            DefaultAction::Terminate => Some(Delivery::Die { core: false }),
+            DefaultAction::Core => Some(Delivery::Die { core: true }),
         },
     }
 }
@@ -108,6 +120,7 @@ fn begin_stop(thread: &Arc<Thread>, signal: Signal) -> Option<Delivery> {
 
 /// Changes the thread's signal mask. A signal of the process that this thread will not take any more is passed on
 /// to one that will; one that is now unblocked is noticed before the program goes on.
+#[inline(always)]
 pub fn set_mask(thread: &Arc<Thread>, mask: SignalSet) {
     let mask = mask.without(SignalSet::UNSTOPPABLE);
     let old = thread.mask();
@@ -115,7 +128,7 @@ pub fn set_mask(thread: &Arc<Thread>, mask: SignalSet) {
         return;
     }
     thread.set_mask_raw(mask);
-    let newly_blocked = mask.without(old);
+    let (newly_blocked, unblocked) = (mask.without(old), old.without(mask));
     let shared = thread.process.shared.lock();
     let waiting = shared.pending.set();
     let orphaned = waiting.intersection(newly_blocked);
@@ -123,7 +136,7 @@ pub fn set_mask(thread: &Arc<Thread>, mask: SignalSet) {
         pass_on(&shared, orphaned);
     }
     drop(shared);
-    if !thread.signals.lock().set().union(waiting).without(mask).is_empty() {
+    if !unblocked.is_empty() && !thread.signals.lock().set().union(waiting).without(mask).is_empty() {
         thread.set(Conditions::SIGNAL);
     }
 }

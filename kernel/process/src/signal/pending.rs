@@ -34,13 +34,14 @@ impl Pending {
     /// Adds a signal. A standard signal that is pending already stays as it is. `room` tells whether the
     /// sender may use one more queue entry; without, a real-time signal with a value is refused, and
     /// any other is noted without what came with it.
+    #[inline(always)]
     pub fn push(&mut self, info: Siginfo, room: bool) -> Result<(), QueueFull> {
         // A timer sends one signal and waits for it to be taken, so its signals are few and each counts.
         let of_timer = matches!(info.fields, Fields::Timer { .. });
         if !info.signal.is_realtime() && self.set.contains(info.signal) && !of_timer {
             return Ok(());
         }
-        if (room || of_timer) && self.queue.try_reserve(1).is_ok() {
+        if (room || of_timer) && self.has_place() {
             self.queue.push_back(info);
         } else if info.signal.is_realtime() && info.code != code::USER {
             return Err(QueueFull);
@@ -49,28 +50,39 @@ impl Pending {
         Ok(())
     }
 
-    /// Takes the first signal that is in `wanted`, if any.
+    /// Makes a place for one more entry, if there is memory for it.
     #[inline]
-    pub fn take(&mut self, wanted: SignalSet) -> Option<Siginfo> {
-        let signal = self.set.intersection(wanted).first()?;
-        if self.queue.len() == 1 && self.queue.front().is_some_and(|info| info.signal == signal) {
+    fn has_place(&mut self) -> bool {
+        self.queue.len() < self.queue.capacity() || self.queue.try_reserve(1).is_ok()
+    }
+
+    /// Takes the first signal that is in `wanted`, if any, and stores it to `info`; whether there was one.
+    #[inline]
+    pub fn take(&mut self, wanted: SignalSet, info: &mut Siginfo) -> bool {
+        let Some(signal) = self.set.intersection(wanted).first() else { return false };
+        if self.queue.len() == 1
+            && let Some(only) = self.queue.front().filter(|info| info.signal == signal)
+        {
+            *info = *only;
+            self.queue.clear();
             self.set.remove(signal);
-            return self.queue.pop_front();
+        } else {
+            *info = self.take_one_of_many(signal);
         }
-        self.take_one_of_many(signal)
+        true
     }
 
     #[cold]
-    fn take_one_of_many(&mut self, signal: Signal) -> Option<Siginfo> {
-        let Some(at) = self.queue.iter().position(|info| info.signal == signal) else {
+    fn take_one_of_many(&mut self, signal: Signal) -> Siginfo {
+        let at = self.queue.iter().position(|info| info.signal == signal);
+        let Some(info) = at.and_then(|at| self.queue.remove(at)) else {
             self.set.remove(signal);
-            return Some(Siginfo { signal, code: code::USER, fields: Fields::Sender { pid: 0, uid: 0 } });
+            return Siginfo { signal, code: code::USER, fields: Fields::Sender { pid: 0, uid: 0 } };
         };
-        let info = self.queue.remove(at)?;
         if !self.queue.iter().any(|info| info.signal == signal) {
             self.set.remove(signal);
         }
-        Some(info)
+        info
     }
 
     /// Forgets the signals of `set`.
@@ -87,6 +99,11 @@ impl Pending {
 mod tests {
     use super::*;
 
+    fn take(pending: &mut Pending) -> Option<Siginfo> {
+        let mut info = Siginfo::kernel(Signal::SIGHUP);
+        pending.take(SignalSet(u64::MAX), &mut info).then_some(info)
+    }
+
     #[test]
     fn standard_signals_merge_and_realtime_signals_queue() {
         let mut pending = Pending::new();
@@ -95,12 +112,11 @@ mod tests {
             pending.push(Siginfo::user(Signal::SIGUSR1, n, 0), true).unwrap();
             pending.push(Siginfo::user(rt, n, 0), true).unwrap();
         }
-        let all = SignalSet(u64::MAX);
-        assert_eq!(pending.take(all), Some(Siginfo::user(Signal::SIGUSR1, 0, 0)));
+        assert_eq!(take(&mut pending), Some(Siginfo::user(Signal::SIGUSR1, 0, 0)));
         for n in 0..3 {
-            assert_eq!(pending.take(all), Some(Siginfo::user(rt, n, 0)));
+            assert_eq!(take(&mut pending), Some(Siginfo::user(rt, n, 0)));
         }
-        assert_eq!(pending.take(all), None);
+        assert_eq!(take(&mut pending), None);
     }
 
     #[test]
@@ -110,6 +126,6 @@ mod tests {
         let queued = Siginfo { signal: rt, code: code::QUEUE, fields: Fields::Value { pid: 1, uid: 0, value: 7 } };
         assert_eq!(pending.push(queued, false), Err(QueueFull));
         pending.push(Siginfo::user(rt, 1, 0), false).unwrap();
-        assert_eq!(pending.take(SignalSet(u64::MAX)).unwrap().signal, rt);
+        assert_eq!(take(&mut pending).unwrap().signal, rt);
     }
 }
