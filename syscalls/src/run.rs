@@ -25,21 +25,15 @@ use process::{Conditions, Current, Thread, exit, futex, oom};
 pub enum Birth {
     /// Nothing: it is a clone.
     Clone,
+    /// A clone that has to wait for its maker.
+    CloneWhen(Arc<Completion>),
     /// The first process has to find its program.
     First(Box<First>),
 }
 
 /// Starts a thread; with a completion, when that has fired.
 pub fn spawn(current: Current, params: SchedParams, when: Option<Arc<Completion>>) -> Task {
-    let Some(when) = when else { return be_born(current, Birth::Clone, params) };
-    let thread = current.thread.clone();
-    // Rare, so that the others need not keep what this waits for.
-    let life = async move {
-        // If it is killed meanwhile, it goes on to its end: what it waits for may need the memory that it has.
-        let _ = current.thread.killable(when.wait()).await;
-        Box::pin(life(current, Birth::Clone)).await;
-    };
-    executor::spawn(Installed::new(thread, life), params)
+    be_born(current, when.map_or(Birth::Clone, Birth::CloneWhen), params)
 }
 
 /// Starts a thread that is born as `birth` says.
@@ -60,6 +54,12 @@ fn life(mut current: Current, birth: Birth) -> impl Future<Output = ()> + Send {
         note_thread(&current.thread);
         match birth {
             Birth::Clone => apart(show_child_its_id(&mut current)).await,
+            Birth::CloneWhen(fired) => {
+                let thread = current.thread.clone();
+                // If it is killed meanwhile, it goes on to its end: what it waits for may need the memory that it has.
+                apart(Box::pin(async move { _ = thread.killable(fired.wait()).await })).await;
+                apart(show_child_its_id(&mut current)).await;
+            }
             Birth::First(first) => apart(Box::pin(execution::execute_first(&mut current, first))).await,
         }
         let status = loop {
