@@ -157,33 +157,44 @@ fn collect(current: &Current, description: &Description, args: &Args, max: usize
 }
 
 /// Waits where nothing was ready. Of several that wait for one epoll, an event wakes one.
-pub async fn finish(current: &mut Current, args: &Args, decode: fn(&Args) -> Result<Bounds>) -> Result<usize> {
-    let bounds = loop {
-        match decode(args) {
-            Err(Error::Fault(page)) => fault::resolve(current, page).await?,
-            other => break other?,
-        }
-    };
-    let deadline = bounds.deadline();
-    bounds.begin(current);
-    let result = wait(current, args, deadline).await;
-    bounds.end(current, deadline, result).await
+#[expect(clippy::manual_async_fn, reason = "an argument of an async fn lies in its future twice")]
+pub fn finish(
+    current: &mut Current,
+    args: &Args,
+    decode: fn(&Args) -> Result<Bounds>,
+) -> impl Future<Output = Result<usize>> + Send {
+    async move {
+        let bounds = loop {
+            match decode(args) {
+                Err(Error::Fault(page)) => fault::resolve(current, page).await?,
+                other => break other?,
+            }
+        };
+        let deadline = bounds.deadline();
+        bounds.begin(current);
+        let result = wait(current, args, deadline).await;
+        bounds.end(current, deadline, result).await
+    }
 }
 
-async fn wait(current: &Current, args: &Args, deadline: Option<u64>) -> Result<usize> {
-    let max = room(args)?;
-    let description = file(current, args, 0)?;
-    let queue = description.queue().ok_or(Errno::EINVAL)?;
-    loop {
-        let ready = queue.wait_until_exclusive(Events::IN.bits(), || match collect(current, &description, args, max) {
-            Ok(0) => None,
-            other => Some(other),
-        });
-        let ready = ready.after_failure();
-        match bounded(current, deadline, ready).await? {
-            None => return Ok(0),
-            Some(Err(Error::Fault(page))) => fault::resolve(current, page).await?,
-            Some(other) => return other,
+#[expect(clippy::manual_async_fn, reason = "an argument of an async fn lies in its future twice")]
+fn wait(current: &Current, args: &Args, deadline: Option<u64>) -> impl Future<Output = Result<usize>> + Send {
+    async move {
+        let max = room(args)?;
+        let description = file(current, args, 0)?;
+        let queue = description.queue().ok_or(Errno::EINVAL)?;
+        loop {
+            let ready =
+                queue.wait_until_exclusive(Events::IN.bits(), || match collect(current, &description, args, max) {
+                    Ok(0) => None,
+                    other => Some(other),
+                });
+            let ready = ready.after_failure();
+            match bounded(current, deadline, ready).await? {
+                None => return Ok(0),
+                Some(Err(Error::Fault(page))) => fault::resolve(current, page).await?,
+                Some(other) => return other,
+            }
         }
     }
 }

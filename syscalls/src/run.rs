@@ -409,8 +409,9 @@ mod tests {
     /// DESIGN.md, rule 3: what waits in a common call lies inside the thread's future, what is large and rare on the heap.
     #[test]
     fn the_future_of_a_thread_stays_within_its_budget() {
-        // A build that checks its locks is somewhat larger than a release.
-        const BUDGET: usize = 1200;
+        // With aarch64's registers (and 64 bytes of vector state that this build has not) and the executor's part, it has to fit the
+        // heap's object of 1,360 bytes: the next is of 2,048.
+        const BUDGET: usize = 912;
         let size = size_of_future(|current| life(current, Birth::Clone)) - size_of::<Context>();
         println!("a thread's future: {size} bytes beside the registers, budget {BUDGET}");
         assert!(size <= BUDGET);

@@ -241,12 +241,20 @@ pub fn recvmsg(current: &mut Current, args: &Args) -> Result<usize> {
 }
 
 /// Receives after what `progress` says, and waits as long as it takes.
-pub async fn receive_on(current: &Current, file: &Description, form: &Form, mut progress: Progress) -> Result<usize> {
-    let limit = Limit { nanos: socket_of(file)?.receive_timeout(), late: Errno::EAGAIN };
-    let result = drive(current, file, Events::READABLE, limit, || step(current, file, form, &mut progress)).await;
-    match result {
-        Err(_) if progress.done > 0 && progress.told.is_none() => tell(current, form, progress.done).await,
-        result => result,
+#[expect(clippy::manual_async_fn, reason = "an argument of an async fn lies in its future twice")]
+pub fn receive_on(
+    current: &Current,
+    file: &Description,
+    form: &Form,
+    mut progress: Progress,
+) -> impl Future<Output = Result<usize>> + Send {
+    async move {
+        let limit = Limit { nanos: socket_of(file)?.receive_timeout(), late: Errno::EAGAIN };
+        let result = drive(current, file, Events::READABLE, limit, || step(current, file, form, &mut progress)).await;
+        match result {
+            Err(_) if progress.done > 0 && progress.told.is_none() => tell(current, form, progress.done).await,
+            result => result,
+        }
     }
 }
 
@@ -261,19 +269,22 @@ async fn tell(current: &Current, form: &Form, done: usize) -> Result<usize> {
     }
 }
 
-async fn finish(current: &mut Current, args: &Args, form: Form) -> Result<usize> {
-    let told = current.carried.take().and_then(|carried| carried.downcast().ok());
-    let progress = Progress { done: core::mem::take(&mut current.transferred), told };
-    let file = opened(current, args, 0)?;
-    receive_on(current, &file, &form, progress).await
+#[expect(clippy::manual_async_fn, reason = "an argument of an async fn lies in its future twice")]
+fn finish(current: &mut Current, args: &Args, form: Form) -> impl Future<Output = Result<usize>> + Send {
+    async move {
+        let told = current.carried.take().and_then(|carried| carried.downcast().ok());
+        let progress = Progress { done: core::mem::take(&mut current.transferred), told };
+        let file = opened(current, args, 0)?;
+        receive_on(current, &file, &form, progress).await
+    }
 }
 
 /// recvfrom(2) where it waits.
-pub async fn finish_recvfrom(current: &mut Current, args: &Args) -> Result<usize> {
-    finish(current, args, Form::Plain(*args)).await
+pub fn finish_recvfrom(current: &mut Current, args: &Args) -> impl Future<Output = Result<usize>> + Send {
+    finish(current, args, Form::Plain(*args))
 }
 
 /// recvmsg(2) where it waits.
-pub async fn finish_recvmsg(current: &mut Current, args: &Args) -> Result<usize> {
-    finish(current, args, form(args)).await
+pub fn finish_recvmsg(current: &mut Current, args: &Args) -> impl Future<Output = Result<usize>> + Send {
+    finish(current, args, form(args))
 }

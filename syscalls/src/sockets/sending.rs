@@ -159,28 +159,39 @@ pub fn sendmsg(current: &mut Current, args: &Args) -> Result<usize> {
 }
 
 /// Sends after the first `done` bytes, and waits as long as it takes.
-pub async fn send_on(current: &Current, file: &Description, form: &Form, mut done: usize) -> Result<usize> {
-    let limit = Limit { nanos: socket_of(file)?.send_timeout(), late: Errno::EAGAIN };
-    let result = drive(current, file, Events::WRITABLE, limit, || step(current, file, form, &mut done)).await;
-    result.or_else(|error| partial(done, error))
+#[expect(clippy::manual_async_fn, reason = "an argument of an async fn lies in its future twice")]
+pub fn send_on(
+    current: &Current,
+    file: &Description,
+    form: &Form,
+    mut done: usize,
+) -> impl Future<Output = Result<usize>> + Send {
+    async move {
+        let limit = Limit { nanos: socket_of(file)?.send_timeout(), late: Errno::EAGAIN };
+        let result = drive(current, file, Events::WRITABLE, limit, || step(current, file, form, &mut done)).await;
+        result.or_else(|error| partial(done, error))
+    }
 }
 
 /// sendto(2) or sendmsg(2) where it waits.
-async fn finish(current: &mut Current, args: &Args, form: Form) -> Result<usize> {
-    let done = core::mem::take(&mut current.transferred);
-    match opened(current, args, 0) {
-        Ok(file) => send_on(current, &file, &form, done).await,
-        // Another thread has closed it meanwhile.
-        Err(error) => partial(done, error),
+#[expect(clippy::manual_async_fn, reason = "an argument of an async fn lies in its future twice")]
+fn finish(current: &mut Current, args: &Args, form: Form) -> impl Future<Output = Result<usize>> + Send {
+    async move {
+        let done = core::mem::take(&mut current.transferred);
+        match opened(current, args, 0) {
+            Ok(file) => send_on(current, &file, &form, done).await,
+            // Another thread has closed it meanwhile.
+            Err(error) => partial(done, error),
+        }
     }
 }
 
 /// sendto(2) where it waits.
-pub async fn finish_sendto(current: &mut Current, args: &Args) -> Result<usize> {
-    finish(current, args, Form::Plain(*args)).await
+pub fn finish_sendto(current: &mut Current, args: &Args) -> impl Future<Output = Result<usize>> + Send {
+    finish(current, args, Form::Plain(*args))
 }
 
 /// sendmsg(2) where it waits.
-pub async fn finish_sendmsg(current: &mut Current, args: &Args) -> Result<usize> {
-    finish(current, args, form(args)).await
+pub fn finish_sendmsg(current: &mut Current, args: &Args) -> impl Future<Output = Result<usize>> + Send {
+    finish(current, args, form(args))
 }
