@@ -14,7 +14,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Errno, Error, Result};
-use executor::spin::SpinLock;
+use executor::spin::{SpinGuard, SpinLock};
 use memory::io::{Dst, Src};
 
 /// What a mark takes of the buffer, so that tiny messages with marks stay bounded.
@@ -189,6 +189,7 @@ impl Channel {
 
     /// Reads what there is, up to the next border. `Ok(None)` at the end of file; WouldBlock while there is nothing.
     /// Descriptions that the caller does not want go to `rights` to be dropped.
+    #[inline(always)]
     pub fn read(
         &self,
         dst: &mut Dst,
@@ -211,6 +212,19 @@ impl Channel {
             }
             return Self::finish(&mut state, dst, limit, out);
         }
+        self.read_with_marks(state, dst, limit, flags, want_control, rights)
+    }
+
+    #[inline(never)]
+    fn read_with_marks(
+        &self,
+        mut state: SpinGuard<State>,
+        dst: &mut Dst,
+        limit: usize,
+        flags: MsgFlags,
+        want_control: bool,
+        rights: &Rights,
+    ) -> Result<Option<Unloaded>> {
         let mut unwanted = Parcel::default();
         let out = self.read_marked(&mut state, dst, limit, flags, want_control, rights, &mut unwanted);
         drop(state);

@@ -38,6 +38,7 @@ impl UnixSocket {
         }
     }
 
+    #[inline(always)]
     fn write_connected(
         &self,
         caller: &Caller,
@@ -70,6 +71,7 @@ impl UnixSocket {
         }
     }
 
+    #[inline(always)]
     fn read_connected(&self, dst: &mut Dst, flags: MsgFlags, want_control: bool) -> Result<Unloaded> {
         let connection = match self.connection() {
             Ok(connection) => connection,
