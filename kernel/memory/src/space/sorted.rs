@@ -1,11 +1,16 @@
 //! Areas by ascending address, in short runs: finding one is two binary searches, its neighbours are next to it, and adding or
-//! removing moves at most one run.
+//! removing moves at most one run. What was found last is looked at first: calls look many times in the same place.
 
 use super::area::Area;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Areas in a run at most.
 const RUN: usize = 64;
+
+/// Bits that the index of an area in its run takes.
+const INDEX_BITS: u32 = 8;
+const _: () = assert!(RUN <= 1 << INDEX_BITS);
 
 /// Where an area is, until one is added or removed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,11 +23,13 @@ pub(super) struct Pos {
 pub(super) struct Sorted {
     runs: Vec<Vec<Area>>,
     len: usize,
+    /// Where the last search ended: the run above [`INDEX_BITS`], the index below. A guess, which readers may overwrite for each other.
+    last: AtomicU32,
 }
 
 impl Sorted {
     pub fn new() -> Sorted {
-        Sorted { runs: Vec::new(), len: 0 }
+        Sorted { runs: Vec::new(), len: 0, last: AtomicU32::new(0) }
     }
 
     pub fn len(&self) -> usize {
@@ -48,8 +55,21 @@ impl Sorted {
     /// The last area that starts at or below `addr`.
     #[inline]
     pub fn upto(&self, addr: usize) -> Option<Pos> {
+        let last = self.last.load(Relaxed) as usize;
+        let (run, index) = (last >> INDEX_BITS, last & ((1 << INDEX_BITS) - 1));
+        if let Some(areas) = self.runs.get(run)
+            && areas.get(index).is_some_and(|area| area.start <= addr)
+            && areas.get(index + 1).is_some_and(|next| addr < next.start)
+        {
+            return Some(Pos { run, index });
+        }
+        self.search(addr)
+    }
+
+    fn search(&self, addr: usize) -> Option<Pos> {
         let run = self.runs.partition_point(|run| run[0].start <= addr).checked_sub(1)?;
         let index = self.runs[run].partition_point(|area| area.start <= addr) - 1;
+        self.last.store((run << INDEX_BITS | index) as u32, Relaxed);
         Some(Pos { run, index })
     }
 
