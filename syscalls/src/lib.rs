@@ -50,11 +50,13 @@ mod sizes;
 mod sockets;
 mod stat;
 mod system;
+mod sysv;
 mod table;
 mod tick;
 mod time;
 mod timers;
 mod transfer;
+mod unshare;
 mod wait;
 mod xattr;
 

@@ -37,7 +37,7 @@ pub const CALLS: Calls = &[
 ];
 
 /// What the caller may have. RLIMIT_MEMLOCK does not bind CAP_IPC_LOCK.
-fn limits(current: &Current) -> Limits {
+pub fn limits(current: &Current) -> Limits {
     let get = |resource| usize::try_from(current.thread.limit(resource)).unwrap_or(usize::MAX);
     let memlock = if current.cred.has(Capability::IpcLock) { usize::MAX } else { get(Resource::Memlock) };
     Limits { address_space: get(Resource::As), data: get(Resource::Data), stack: get(Resource::Stack), memlock }

@@ -6,8 +6,8 @@ use crate::legacy::OLD;
 use crate::wait::Slow;
 use crate::{
     capabilities, copying, creation, epolls, fcntl, files, futex, identity, io, mapping, membarrier, mounts, names,
-    openat2, ownership, pidfds, polling, prctl, sched_attr, scheduling, signals, sizes, sockets, stat, system, time,
-    timers, xattr,
+    openat2, ownership, pidfds, polling, prctl, sched_attr, scheduling, signals, sizes, sockets, stat, system, sysv,
+    time, timers, unshare, xattr,
 };
 use base::{Errno, Result};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -102,6 +102,10 @@ const FAMILIES: &[Calls] = &[
     epolls::CALLS,
     mapping::CALLS,
     sockets::CALLS,
+    sysv::semaphores::CALLS,
+    sysv::messages::CALLS,
+    sysv::segments::CALLS,
+    unshare::CALLS,
     abi::CALLS,
 ];
 

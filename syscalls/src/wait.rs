@@ -7,6 +7,7 @@ use crate::args::Args;
 use crate::files::Opening;
 use crate::io::{Spot, Way};
 use crate::sockets::{accepting, many, receiving, sending};
+use crate::sysv::{messages, segments, semaphores};
 use crate::{
     children, copying, creation, epolls, execution, fcntl, files, futex, io, mapping, membarrier, openat2, polling,
     select, signals, sizes, time,
@@ -90,6 +91,12 @@ pub enum Slow {
     Recvmsg,
     Sendmmsg,
     Recvmmsg,
+    Semop,
+    Semtimedop,
+    Msgsnd,
+    Msgrcv,
+    Shmat,
+    Shmdt,
 }
 
 /// Goes on where the fast half would have had to wait.
@@ -164,6 +171,12 @@ pub async fn finish(current: &mut Current, slow: Slow, args: &Args) -> Result<us
         Slow::Membarrier => try_pin(membarrier::barrier(current, args))?.await,
         Slow::Truncate => try_pin(sizes::finish_truncate(current, args))?.await,
         Slow::Ftruncate => try_pin(sizes::finish_ftruncate(current, args))?.await,
+        Slow::Semop => try_pin(semaphores::finish(current, args, false))?.await,
+        Slow::Semtimedop => try_pin(semaphores::finish(current, args, true))?.await,
+        Slow::Msgsnd => try_pin(messages::finish_send(current, args))?.await,
+        Slow::Msgrcv => try_pin(messages::finish_receive(current, args))?.await,
+        Slow::Shmat => try_pin(segments::attach(current, args))?.await,
+        Slow::Shmdt => try_pin(segments::detach(current, args))?.await,
         Slow::Fallocate => try_pin(sizes::finish_fallocate(current, args))?.await,
     }
 }

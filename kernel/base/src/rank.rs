@@ -40,6 +40,12 @@ ranks! {
     FUTEX = 44, "futex";
     /// Where a thread's futex wait was moved to, under FUTEX.
     FUTEX_MOVED = 46, "moved futex";
+    /// The System V IPC objects of one kind, by id and by key.
+    IPC_REGISTRY = 47, "ipc registry";
+    /// One System V IPC object.
+    IPC_OBJECT = 48, "ipc object";
+    /// The pages of a shared memory segment.
+    IPC_PAGES = 49, "segment pages";
     /// The text of an open file of /proc; nothing is taken under it.
     PROC_TEXT = 18, "text of a proc file";
     /// What other layers added to /proc.

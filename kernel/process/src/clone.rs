@@ -111,7 +111,7 @@ impl Request {
         if self.flags.contains(Flags::PARENT) && parent.is_init() {
             return Err(Errno::EINVAL);
         }
-        // Namespaces, cgroups, shared semaphore undo lists and I/O contexts: not here.
+        // Namespaces and cgroups: not here.
         if self.flags.intersects(Flags::NEW_ANY | Flags::INTO_CGROUP) {
             return Err(Errno::EINVAL);
         }
@@ -270,6 +270,7 @@ async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -
         exiting: None,
         timer_slack: (parent.timer_slack.0, parent.timer_slack.0),
         trampoline: parent.trampoline,
+        undo: flags.contains(Flags::SYSVSEM).then(|| parent.undo_list().clone()),
         vfork: None,
     };
     Ok(Parts { current, process, nice: parent.thread.child_params() })
@@ -422,6 +423,7 @@ pub fn first(fs: Arc<FsContext>) -> Result<Current> {
         saved_mask: None,
         resume: None,
         trampoline: VirtAddr(0),
+        undo: None,
         exiting: None,
         timer_slack: (50_000, 50_000),
         vfork: None,

@@ -14,6 +14,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::Poll;
 use executor::Completion;
+use ipc::sem::UndoList;
 use memory::Space;
 use memory::space::Marks;
 use pin_project_lite::pin_project;
@@ -109,6 +110,8 @@ pub struct Current {
     pub futex: Option<Ticket>,
     /// What the half of a call that does not wait wants to wait for; `None` between calls.
     pub parked: Option<Parked>,
+    /// What semaphores are to take back at its end; `None` until it shares a list or has something noted.
+    pub undo: Option<Arc<UndoList>>,
     /// Where the sigreturn trampoline that the kernel supplies lies in the address space; null where there is none.
     pub trampoline: VirtAddr,
     /// Set when the thread has asked to exit: its wait status.
@@ -159,7 +162,20 @@ impl Current {
     pub fn set_space(&mut self, space: Arc<Space>) -> Arc<Space> {
         drop(self.thread.set_space(Some(space.clone())));
         space.activate();
+        ipc::acts(self.thread.process.id());
         core::mem::replace(&mut self.space, space)
+    }
+
+    /// The list of what semaphores are to take back, made if there is none.
+    pub fn undo_list(&mut self) -> &Arc<UndoList> {
+        self.undo.get_or_insert_default()
+    }
+
+    /// No longer shares a list of what semaphores are to take back; the last to leave it has that done.
+    pub fn leave_undo_list(&mut self) {
+        if let Some(list) = self.undo.take() {
+            UndoList::leave(list, self.thread.process.id());
+        }
     }
 
     /// Replaces the descriptor table.

@@ -68,7 +68,8 @@ pub(crate) async fn empty(space: &Arc<Space>, references: usize) {
 }
 
 /// Ends the thread. `status` is its own wait status; the process's was decided before, if others decided it.
-pub fn finish(current: Current, status: i32) {
+pub fn finish(mut current: Current, status: i32) {
+    current.leave_undo_list();
     let Current { thread, space, files, fs, vfork, actions, .. } = current;
     let process = thread.process.clone();
     {

@@ -256,6 +256,7 @@ impl Thread {
         if let Some(space) = &view.space {
             space.activate();
         }
+        ipc::acts(self.process.id());
     }
 
     /// Replaces the address space, or takes it away. Only the thread itself does this.

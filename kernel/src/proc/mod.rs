@@ -1,7 +1,7 @@
 //! /proc (proc(5)): what the kernel tells of itself and of processes, as files.
 //!
 //! * [`table`]: directories as tables of names; [`text`]: files whose text is made when they are read.
-//! * [`root`], [`system`], [`sysctl`]: the system; [`process`] and what is below it: processes and threads.
+//! * [`root`], [`system`], [`sysctl`], [`sysvipc`]: the system; [`process`] and what is below it: processes and threads.
 //!
 //! Everything in it is read from where it lives at the moment of reading. What the kernel does not know has no file and no
 //! line. Generators run with no lock held and take one lock at a time: process layer first, then memory or files.
@@ -10,6 +10,7 @@ mod process;
 mod root;
 mod sysctl;
 mod system;
+mod sysvipc;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,11 @@
 //! The top directory: what is about the system, and a directory for each process.
 
 use super::process::{Directory as ProcessDirectory, Process};
-use super::sysctl;
 use super::system::{self, System};
 use super::table::{Entry, Subject, dir, find, link, list, made, metadata, text};
 use super::text::{Buffer, Failed, Shown, Text, TextFile};
 use super::{ADDED, NETWORK, Show, network};
+use super::{sysctl, sysvipc};
 use alloc::format;
 use alloc::sync::Arc;
 use base::{Errno, Result};
@@ -42,6 +42,7 @@ static TABLE: &[Entry<System>] = &[
     dir("sys", sysctl::TABLE),
     text("sysrq-trigger", Text::write_only(system::sysrq)),
     link("thread-self", this_thread),
+    dir("sysvipc", sysvipc::TABLE),
     text("uptime", Text::new(system::uptime)),
     text("version", Text::new(system::version)),
 ];

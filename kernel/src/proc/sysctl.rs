@@ -1,6 +1,7 @@
 //! /proc/sys (proc_sys(5)): what of the kernel can be looked up and set by name.
 
 use super::system::System;
+use super::sysvipc;
 use super::table::{Entry, dir, text};
 use super::text::{Buffer, Failed, Shown, Text};
 use crate::{names, random};
@@ -9,6 +10,7 @@ use base::{Errno, Result, cred, rank};
 use core::fmt::Write;
 use core::sync::atomic::Ordering;
 use executor::spin::SpinLock;
+use ipc::limits;
 use process::{pid, users};
 use tty::devpts;
 use vfs::Caller;
@@ -20,15 +22,29 @@ pub static TABLE: Entries = &[dir("fs", FS), dir("kernel", KERNEL), dir("net", N
 
 static FS: Entries = &[text("nr_open", Text::new(|_, out| number(out, vfs::fdtable::NR_OPEN)))];
 
+/// A file that holds one limit of System V IPC.
+macro_rules! limit {
+    ($limit:expr) => {
+        Text::new(|_, out| number(out, $limit.get())).store(|_, _, bytes| Ok($limit.set(parse(bytes)?)?))
+    };
+}
+
 static KERNEL: Entries = &[
     text("cap_last_cap", Text::new(|_, out| number(out, cred::ALL_CAPABILITIES.ilog2()))),
     text("domainname", Text::new(|_, out| line(out, &names::get().domain)).store(set_domain)),
     text("hostname", Text::new(|_, out| line(out, &names::get().host)).store(set_host)),
+    text("msgmax", limit!(limits::MSGMAX)),
+    text("msgmnb", limit!(limits::MSGMNB)),
+    text("msgmni", limit!(limits::MSGMNI)),
     text("osrelease", Text::new(|_, out| line(out, names::RELEASE.as_bytes()))),
     text("ostype", Text::new(|_, out| line(out, b"Linux"))),
     text("pid_max", Text::new(|_, out| number(out, pid::limit())).store(set_pid_max)),
     dir("pty", PTY),
     dir("random", RANDOM),
+    text("sem", Text::new(sysvipc::semaphores).store(sysvipc::set_semaphores)),
+    text("shmall", limit!(limits::SHMALL)),
+    text("shmmax", limit!(limits::SHMMAX)),
+    text("shmmni", limit!(limits::SHMMNI)),
     text("threads-max", Text::new(|_, out| number(out, users::threads_max())).store(set_threads_max)),
     text("version", Text::new(|_, out| line(out, names::VERSION.as_bytes()))),
 ];
@@ -63,7 +79,7 @@ fn line(out: &mut Buffer, text: &[u8]) -> Shown {
 }
 
 /// The number that was written. EINVAL.
-fn parse(bytes: &[u8]) -> Result<u64> {
+pub fn parse(bytes: &[u8]) -> Result<u64> {
     let text = core::str::from_utf8(bytes).map_err(|_| Errno::EINVAL)?;
     Ok(text.trim_matches(['\n', ' ', '\t', '\0']).parse().map_err(|_| Errno::EINVAL)?)
 }

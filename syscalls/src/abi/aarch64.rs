@@ -36,6 +36,11 @@ pub fn clone_tail(args: &Args) -> (VirtAddr, usize) {
     (args.addr(4), args.size(3))
 }
 
+/// What follows the permissions in `struct semid64_ds`: its times and its count.
+pub const fn semaphore_status(operated: i64, changed: i64, count: usize) -> [u64; 5] {
+    [operated as u64, changed as u64, count as u64, 0, 0]
+}
+
 /// The signal of a breakpoint instruction.
 pub fn breakpoint(pc: usize) -> Siginfo {
     Siginfo::fault(Signal::SIGTRAP, code::TRAP_BRKPT, pc)

@@ -37,6 +37,11 @@ pub fn clone_tail(args: &Args) -> (VirtAddr, usize) {
     (args.addr(3), args.size(4))
 }
 
+/// What follows the permissions in `struct semid64_ds`: its times and its count.
+pub const fn semaphore_status(operated: i64, changed: i64, count: usize) -> [u64; 7] {
+    [operated as u64, 0, changed as u64, 0, count as u64, 0, 0]
+}
+
 /// The signal of a breakpoint instruction.
 pub fn breakpoint(_: usize) -> Siginfo {
     Siginfo::kernel(Signal::SIGTRAP)

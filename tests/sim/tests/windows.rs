@@ -270,6 +270,7 @@ fn fork_view(first: &Current) -> Current {
         exiting: None,
         timer_slack: (0, 0),
         trampoline: VirtAddr(0),
+        undo: None,
         vfork: None,
     }
 }

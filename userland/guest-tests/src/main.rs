@@ -21,6 +21,7 @@ mod jobs;
 mod kernel_memory;
 mod letting_go;
 mod memory;
+mod messages;
 mod net;
 mod openat2;
 mod pidfds;
@@ -30,6 +31,8 @@ mod process;
 mod programs;
 mod reaping;
 mod scheduling;
+mod segments;
+mod semaphores;
 mod signals;
 mod sockets;
 mod support;
@@ -106,6 +109,9 @@ const SUITES: &[&[Test]] = &[
     interrupts::TESTS,
     alt_stacks::TESTS,
     letting_go::TESTS,
+    semaphores::TESTS,
+    messages::TESTS,
+    segments::TESTS,
 ];
 
 /// How long one test may take. The one that fills all memory takes long on an emulated machine that is busy.

@@ -46,6 +46,8 @@ bitflags! {
         const RANDOM = 1 << 18;
         /// The kernel's own: programs cannot change it (the signal trampoline).
         const SPECIAL = 1 << 19;
+        /// Made by shmat(2), for shmdt(2) to find.
+        const ATTACHED = 1 << 20;
     }
 }
 

@@ -45,6 +45,12 @@ pub trait Object: Send + Sync {
     /// Who maps it. Objects that stand for the same file share one.
     fn mappings(&self) -> &Mappings;
 
+    /// One more area maps it.
+    fn mapped(&self) {}
+
+    /// One area less maps it.
+    fn unmapped(&self) {}
+
     /// For /proc/PID/maps.
     fn identity(&self) -> Identity;
 
@@ -83,6 +89,11 @@ impl Mappings {
     /// Whether anybody maps it.
     pub fn is_empty(&self) -> bool {
         self.entries.lock().spaces.is_empty()
+    }
+
+    /// How many areas map it.
+    pub fn len(&self) -> usize {
+        self.entries.lock().spaces.len()
     }
 
     fn add(&self, space: &Weak<Space>) -> u64 {
@@ -132,6 +143,7 @@ pub(super) struct Backing {
 impl Backing {
     pub fn new(object: Arc<dyn Object>, offset: u64, space: &Weak<Space>) -> Backing {
         let key = object.mappings().add(space);
+        object.mapped();
         Backing { object, offset, space: space.clone(), key }
     }
 
@@ -149,6 +161,7 @@ impl Backing {
 impl Drop for Backing {
     fn drop(&mut self) {
         self.object.mappings().remove(self.key);
+        self.object.unmapped();
     }
 }
 

@@ -1,10 +1,12 @@
 //! munmap(2), and taking pages out of a space.
 
+use super::area::Area;
 use super::gather::Gather;
 use super::object::Mappings;
 use super::table::{LEAF_SPAN, Tables, load};
 use super::{Flags, Inner, STEPS, Space, range_end};
 use crate::frames::{Frame, Kind};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use arch::addr::{PAGE_SIZE, VirtAddr};
 use arch::paging::{Entry, USER_END};
@@ -58,7 +60,32 @@ impl Space {
         self.unmap_locked(&mut inner, start.0, end).await
     }
 
-    /// The same with the space held. A range that leaves user space is refused here, for whoever did not check it: beyond
+    /// shmdt(2): unmaps what is left of the attachment that was made at `at`. Waits for the space and for other CPUs. EINVAL if there
+    /// is none, ENOMEM.
+    pub async fn detach(&self, at: VirtAddr) -> Result<(), Errno> {
+        if !at.is_page_aligned() {
+            return Err(Errno::EINVAL);
+        }
+        let mut inner = self.write().await;
+        // Its beginning may be unmapped: what counts is where it would be.
+        let begins = |area: &Area| (area.start as u64).checked_sub(area.backing.as_ref()?.offset);
+        let ours = |area: &&Area| area.flags.contains(Flags::ATTACHED) && begins(area) == Some(at.0 as u64);
+        let first = inner.areas.over(at.0, USER_END.0).find(ours).ok_or(Errno::EINVAL)?;
+        let object = first.backing.as_ref().map(|backing| backing.object.clone()).ok_or(Errno::EINVAL)?;
+        let end = at.0.saturating_add(usize::try_from(object.size()).unwrap_or(usize::MAX)).min(USER_END.0);
+        let mut from = first.start;
+        loop {
+            let next = inner.areas.over(from, end).find(ours).map(|area| (area.start, area.end));
+            let Some((start, stop)) = next else { return Ok(()) };
+            let same = |area: &Area| area.backing.as_ref().is_some_and(|b| Arc::ptr_eq(&b.object, &object));
+            if inner.areas.at(start).is_some_and(same) {
+                self.unmap_locked(&mut inner, start, stop).await?;
+            }
+            from = stop;
+        }
+    }
+
+    /// As [`Space::unmap`], with the space held. A range that leaves user space is refused here, for whoever did not check it: beyond
     /// lie the kernel's tables.
     pub(super) async fn unmap_locked(&self, inner: &mut Inner, start: usize, end: usize) -> Result<(), Errno> {
         if end > USER_END.0 {
