@@ -74,10 +74,8 @@ impl Calendar {
         }
     }
 
-    /// Takes out the next task that `wanted` accepts, without moving the present. Looks at a bounded
-    /// number of tasks, since the run queue is locked.
-    pub fn take(&mut self, wanted: impl Fn(&Entity) -> bool) -> Option<Ready> {
-        let mut looks = 64;
+    /// Takes out the next task that `wanted` accepts, without moving the present. Looks at no more than `looks` tasks.
+    pub fn take(&mut self, mut looks: u32, wanted: impl Fn(&Entity) -> bool) -> Option<Ready> {
         let mut from = self.now;
         let mut left = BUCKETS;
         while let Some(bucket) = self.first(from) {

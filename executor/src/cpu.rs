@@ -78,12 +78,14 @@ impl Cpu {
     /// Queues a task while the CPUs `idle` are idle; how many wait now.
     #[inline(always)]
     fn push(&self, idle: u64, task: Ready, place: Place) -> u32 {
+        let mut queue = self.queue.lock();
+        // With the lock held: who changes the class looks for the task in the queue after that.
         let class = task.metadata().class();
         // One more that waits for the tick disturbs nobody.
         if class.outranks(self.level.get()) || !self.ticking.load(Relaxed) || idle != 0 {
             self.disturb();
         }
-        self.queue.lock().push(&self.gauge, task, class, place)
+        queue.push(&self.gauge, task, class, place)
     }
 
     /// Queues a task that was woken on this CPU, which is `me`, and has an idle CPU come for what waits here.
@@ -549,6 +551,25 @@ fn route(machine: &Machine, me: usize, task: Ready) {
     let lower = running < level;
     if first && (lower || !cpu.ticking.load(Relaxed)) || lower && level >= LEVEL_RT {
         platform::ring(target);
+    }
+}
+
+/// Has a task, whose class has just changed, compete by it at once: one that waits in a queue goes where it belongs now,
+/// and one that runs here is outranked by what is above its new class. One that runs on another CPU has its new class
+/// when it is preempted there. For what is rare: every queue is searched.
+#[cold]
+pub(crate) fn reclassify(entity: &Entity) {
+    let (machine, me, cpu) = this();
+    if cpu.current.is(entity) {
+        cpu.level.set(entity.class().level());
+        cpu.disturb();
+        return;
+    }
+    for cpu in &machine.cpus[..platform::cpu_count()] {
+        let taken = cpu.queue.lock().take(&cpu.gauge, entity);
+        if let Some(task) = taken {
+            return route(machine, me, task);
+        }
     }
 }
 

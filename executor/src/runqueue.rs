@@ -164,6 +164,29 @@ impl RunQueue {
         }
     }
 
+    /// Takes out this task, wherever it waits.
+    pub fn take(&mut self, gauge: &Gauge, entity: &Entity) -> Option<Ready> {
+        let wanted = |other: &Entity| core::ptr::eq(other, entity);
+        let mut found = self.slot.take_if(|task| wanted(task.metadata()));
+        let mut prios = self.rt_filled;
+        while found.is_none() && prios != 0 {
+            let prio = prios.trailing_zeros() as usize;
+            found = self.rt[prio].take_first(&mut { u32::MAX }, wanted);
+            self.tidy(gauge, prio);
+            prios &= !(1 << prio);
+        }
+        if found.is_none() {
+            found = self.fair.take(u32::MAX, wanted);
+            if let Some(task) = &found {
+                forget(gauge, task);
+            }
+        }
+        if found.is_some() {
+            gauge.len.store(gauge.len() - 1, Relaxed);
+        }
+        found
+    }
+
     /// Takes out a task that `cpu` may run. The wake slot stays with its owner.
     pub fn steal(&mut self, gauge: &Gauge, cpu: usize) -> Option<Ready> {
         let wanted = |entity: &Entity| entity.allows(cpu);
@@ -177,7 +200,8 @@ impl RunQueue {
             }
             prios &= !(1 << prio);
         }
-        let task = self.fair.take(wanted)?;
+        // A bounded number, since the owner of the queue waits.
+        let task = self.fair.take(64, wanted)?;
         forget(gauge, &task);
         gauge.len.store(gauge.len() - 1, Relaxed);
         Some(task)

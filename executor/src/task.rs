@@ -88,6 +88,14 @@ impl Task {
         }
     }
 
+    /// Sets its class at once: a task that waits for its turn has it by the new class. Looks through the run queues.
+    pub fn promote(&self, class: Class) {
+        if let Some(entity) = self.entity() {
+            entity.set_class(class);
+            cpu::reclassify(entity);
+        }
+    }
+
     /// Its class.
     pub fn class(&self) -> Class {
         self.entity().map_or(Class::default(), |entity| entity.class().unpack())

@@ -9,8 +9,10 @@ use alloc::vec::Vec;
 use arch::addr::VirtAddr;
 use base::{Errno, Error, Restart, Result, Timespec};
 use linux_raw_sys::general as raw;
+use memory::try_pin;
+use process::Current;
 use process::current::Resume;
-use process::{Current, futex};
+use process::futex::{self, pi};
 
 /// The family.
 pub const CALLS: Calls =
@@ -67,14 +69,15 @@ fn begin(current: &mut Current, args: &Args) -> Result<usize> {
     }
 }
 
-/// futex(2). Priority inheritance is not offered (ENOSYS).
+/// futex(2).
 pub async fn futex(current: &mut Current, args: &Args) -> Result<usize> {
     let operation = args.uint(1);
     let private = operation & raw::FUTEX_PRIVATE_FLAG != 0;
     let realtime = operation & raw::FUTEX_CLOCK_REALTIME != 0;
     let command = operation & !(raw::FUTEX_PRIVATE_FLAG | raw::FUTEX_CLOCK_REALTIME);
     let (addr, value) = (args.addr(0), args.uint(2));
-    if realtime && command != raw::FUTEX_WAIT_BITSET && command != raw::FUTEX_WAIT {
+    const TIMED: [u32; 4] = [raw::FUTEX_WAIT, raw::FUTEX_WAIT_BITSET, raw::FUTEX_WAIT_REQUEUE_PI, raw::FUTEX_LOCK_PI2];
+    if realtime && !TIMED.contains(&command) {
         return Err(Errno::ENOSYS.into());
     }
     match command {
@@ -86,8 +89,42 @@ pub async fn futex(current: &mut Current, args: &Args) -> Result<usize> {
             let counts = (at_least_one(value), at_least_one(args.uint(3)));
             futex::wake_op(current, addr, args.addr(4), private, counts, args.uint(5)).await
         }
-        _ => Err(Errno::ENOSYS.into()),
+        _ => try_pin(inherit(current, args, command, private, realtime))?.await,
     }
+}
+
+/// The operations on priority-inheriting futexes. Time limits are absolute.
+async fn inherit(current: &Current, args: &Args, command: u32, private: bool, realtime: bool) -> Result<usize> {
+    let addr = args.addr(0);
+    match command {
+        raw::FUTEX_LOCK_PI | raw::FUTEX_LOCK_PI2 => {
+            let deadline = deadline(current, args, realtime || command == raw::FUTEX_LOCK_PI).await?;
+            pi::lock(current, addr, private, deadline, false).await?;
+        }
+        raw::FUTEX_TRYLOCK_PI => pi::lock(current, addr, private, None, true).await?,
+        raw::FUTEX_UNLOCK_PI => pi::unlock(current, addr, private).await?,
+        raw::FUTEX_WAIT_REQUEUE_PI => {
+            let deadline = deadline(current, args, realtime).await?;
+            pi::wait_requeue(current, addr, private, args.uint(2), deadline, args.addr(4)).await?;
+        }
+        raw::FUTEX_CMP_REQUEUE_PI => {
+            if args.int(2) != 1 || args.int(3) < 0 {
+                return Err(Errno::EINVAL.into());
+            }
+            return pi::requeue(current, addr, args.addr(4), private, args.uint(3), args.uint(5)).await;
+        }
+        _ => return Err(Errno::ENOSYS.into()),
+    }
+    Ok(0)
+}
+
+/// An absolute time limit, if there is one. EINVAL, EFAULT.
+async fn deadline(current: &Current, args: &Args, realtime: bool) -> Result<Option<u64>> {
+    if args.size(3) == 0 {
+        return Ok(None);
+    }
+    let nanos = read_time(current, args).await?;
+    Ok(Some(if realtime { kernel::time::monotonic_of(nanos) } else { nanos }))
 }
 
 /// A count of zero wakes one all the same, as Linux has it.

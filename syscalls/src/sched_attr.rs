@@ -4,6 +4,7 @@ use crate::args::Args;
 use crate::records;
 use crate::scheduling::{class_of, may_change, may_raise, nice_of, policy_of, prio_of, thread};
 use crate::table::{Calls, fast};
+use alloc::sync::Arc;
 use arch::addr::PAGE_SIZE;
 use base::{Capability, Errno, Error, Result};
 use executor::{Class, RtPolicy};
@@ -66,15 +67,13 @@ impl Wanted {
 }
 
 /// Schedules a thread otherwise. EINVAL for what is no policy or no priority of it, EPERM for what needs more privilege.
-pub fn apply(current: &Current, target: &Thread, wanted: &Wanted) -> Result<usize> {
+pub fn apply(current: &Current, target: &Arc<Thread>, wanted: &Wanted) -> Result<usize> {
     let class = wanted.class()?;
     let before = Wanted::of(target);
     if !current.cred.has(Capability::SysNice) && !within_limits(current, target, &before, wanted, class) {
         return Err(Errno::EPERM.into());
     }
-    if let Some(task) = &target.view.lock().task {
-        task.set_class(class);
-    }
+    target.set_class(class);
     target.set_resets_on_fork(wanted.reset_on_fork);
     Ok(0)
 }

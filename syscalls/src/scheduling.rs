@@ -133,8 +133,12 @@ fn setpriority(current: &mut Current, args: &Args) -> Result<usize> {
             result = Err(Errno::EPERM.into());
         } else if nice < nice_of(class_of(&target)) && !may_raise(current, &target, nice) {
             result = Err(Errno::EACCES.into());
-        } else if let Some(task) = &target.view.lock().task {
-            task.set_nice(nice);
+        } else {
+            match class_of(&target) {
+                Class::Fair { .. } => target.set_class(Class::Fair { nice }),
+                Class::Batch { .. } => target.set_class(Class::Batch { nice }),
+                Class::RealTime { .. } | Class::Idle => {}
+            }
         }
     }
     result

@@ -42,6 +42,32 @@ fn real_time_goes_first_by_priority() {
     assert_eq!(log.take(), ["rt99a", "rt99b", "rt99a", "rt99b", "rt1", "rt1", "fair", "idle"]);
 }
 
+#[test]
+fn a_promoted_task_that_waits_has_its_turn_by_its_new_class() {
+    let log = Log::default();
+    let fifo = |prio| Class::RealTime { prio, policy: RtPolicy::Fifo };
+    let fair = go(noting(&log, "promoted", 1));
+    let _others = [go(noting(&log, "fair", 1)), spawn(noting(&log, "rt", 1), class(fifo(5)))];
+    fair.promote(fifo(9));
+    run_all();
+    assert_eq!(log.take(), ["promoted", "rt", "fair"]);
+}
+
+#[test]
+fn a_running_task_that_is_lowered_is_outranked_at_once() {
+    let fifo = |prio| Class::RealTime { prio, policy: RtPolicy::Fifo };
+    let me: Arc<std::sync::OnceLock<crate::Task>> = Arc::default();
+    let inner = me.clone();
+    let running = async move {
+        let _other = spawn(async {}, class(fifo(5)));
+        assert!(!need_resched());
+        inner.get().unwrap().promote(Class::default());
+        assert!(need_resched());
+    };
+    assert!(me.set(spawn(running, class(fifo(9)))).is_ok());
+    run_all();
+}
+
 /// Runs hogs of these nice values, each for its whole slice, and returns their run times.
 fn hogs(nices: &[i8], turns: usize) -> Vec<u64> {
     let stop = Arc::new(AtomicBool::new(false));

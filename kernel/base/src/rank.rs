@@ -26,6 +26,8 @@ ranks! {
     ACTIONS = 32, "signal actions";
     /// A thread's pending signals.
     THREAD_SIGNALS = 36, "thread signals";
+    /// Who waits for which priority-inheriting futex.
+    FUTEX_PI = 38, "priority inheritance";
     /// A process's timers by id.
     TIMERS = 39, "timers";
     /// What of a thread others may look at: its name, descriptor table, address space.

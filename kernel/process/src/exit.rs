@@ -35,6 +35,7 @@ pub fn set_hook(hook: &'static dyn ExitHook) {
 /// memory goes, by execve(2).
 pub async fn release_memory(current: &mut Current) {
     robust::release_all(current).await;
+    futex::pi::release_owned(&current.thread);
     let addr = core::mem::take(&mut current.clear_child_tid);
     // With no other user of the memory there is nobody to see it.
     if addr != VirtAddr(0) && Arc::strong_count(&current.space) > 2 {

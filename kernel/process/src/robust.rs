@@ -11,6 +11,9 @@ const FUTEX_WAITERS: u32 = linux_raw_sys::general::FUTEX_WAITERS;
 const FUTEX_OWNER_DIED: u32 = linux_raw_sys::general::FUTEX_OWNER_DIED;
 const FUTEX_TID_MASK: u32 = linux_raw_sys::general::FUTEX_TID_MASK;
 
+/// Marks an entry whose lock is a priority-inheriting one.
+const INHERITS: usize = 1;
+
 /// A list may be corrupt or circular: no more entries than this are looked at.
 const LIMIT: usize = 2048;
 
@@ -28,20 +31,20 @@ async fn walk(current: &Current, head: VirtAddr) -> Result<()> {
     let offset = read_word(current, VirtAddr(head.0.wrapping_add(8))).await? as isize;
     let pending = read_word(current, VirtAddr(head.0.wrapping_add(16))).await?;
     for _ in 0..LIMIT {
-        // Bit 0 marks a priority-inheriting lock; such locks are not offered.
-        let node = entry & !1;
+        let (node, inherits) = (entry & !INHERITS, entry & INHERITS != 0);
         if node == head.0 {
             break;
         }
         // Read before the lock is released: another thread may then free it.
         let next = read_word(current, VirtAddr(node)).await;
-        if node != pending & !1 {
-            release(current, VirtAddr(node.wrapping_add_signed(offset)), false).await?;
+        if node != pending & !INHERITS {
+            release(current, VirtAddr(node.wrapping_add_signed(offset)), false, inherits).await?;
         }
         entry = next?;
     }
-    if pending & !1 != 0 {
-        release(current, VirtAddr((pending & !1).wrapping_add_signed(offset)), true).await?;
+    let (node, inherits) = (pending & !INHERITS, pending & INHERITS != 0);
+    if node != 0 {
+        release(current, VirtAddr(node.wrapping_add_signed(offset)), true, inherits).await?;
     }
     Ok(())
 }
@@ -63,8 +66,9 @@ async fn resolve(current: &Current, error: Error) -> Result<()> {
 }
 
 /// Marks one lock if this thread holds it. `pending`: the thread died while taking or releasing it, so a
-/// waiter is woken in any case if the word is free.
-async fn release(current: &Current, addr: VirtAddr, pending: bool) -> Result<()> {
+/// waiter is woken in any case if the word is free. With `inherits` the waiters stand in line for the lock, which is given to
+/// the first of them later ([`futex::pi`]).
+async fn release(current: &Current, addr: VirtAddr, pending: bool, inherits: bool) -> Result<()> {
     if !addr.0.is_multiple_of(4) {
         return Ok(());
     }
@@ -77,7 +81,7 @@ async fn release(current: &Current, addr: VirtAddr, pending: bool) -> Result<()>
                 continue;
             }
         };
-        if pending && old == 0 {
+        if pending && old == 0 && !inherits {
             futex::wake(current, addr, false, 1, futex::ANY).await?;
             return Ok(());
         }
@@ -86,7 +90,7 @@ async fn release(current: &Current, addr: VirtAddr, pending: bool) -> Result<()>
         }
         match word.compare_exchange(old, old & FUTEX_WAITERS | FUTEX_OWNER_DIED) {
             Ok(found) if found == old => {
-                if old & FUTEX_WAITERS != 0 {
+                if old & FUTEX_WAITERS != 0 && !inherits {
                     futex::wake(current, addr, false, 1, futex::ANY).await?;
                 }
                 return Ok(());

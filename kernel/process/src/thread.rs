@@ -77,6 +77,8 @@ pub struct Thread {
     conditions: AtomicU32,
     /// Its children are scheduled by default (SCHED_RESET_ON_FORK).
     resets_on_fork: AtomicBool,
+    /// It has given away, for its end, what futexes it owned.
+    owns_nothing: AtomicBool,
     mask: AtomicU64,
     /// [`Space::id`] of the address space in `view`, so that a switch need not lock that. 0 for none.
     space_id: AtomicUsize,
@@ -103,6 +105,7 @@ impl Thread {
             tid: AtomicU32::new(view.pid.number()),
             conditions: AtomicU32::new(0),
             resets_on_fork: AtomicBool::new(false),
+            owns_nothing: AtomicBool::new(false),
             mask: AtomicU64::new(mask.0),
             space_id,
             waiting_for: AtomicU64::new(0),
@@ -209,11 +212,40 @@ impl Thread {
         self.resets_on_fork.store(resets, Ordering::Relaxed);
     }
 
-    /// How it is scheduled, and on which CPUs.
+    /// How it was asked to be scheduled, and on which CPUs.
     pub fn sched_params(&self) -> SchedParams {
+        let class = futex::pi::own_class(self);
         let view = self.view.lock();
         let Some(task) = &view.task else { return SchedParams::default() };
-        SchedParams { class: task.class(), affinity: task.affinity(), ..SchedParams::default() }
+        SchedParams { class, affinity: task.affinity(), ..SchedParams::default() }
+    }
+
+    /// Has it scheduled otherwise, unless it runs by a higher priority that it was lent.
+    pub fn set_class(self: &Arc<Thread>, class: Class) {
+        futex::pi::set_class(self, class);
+    }
+
+    /// The class that it runs by, which may be lent.
+    pub(crate) fn running_class(&self) -> Class {
+        self.view.lock().task.as_ref().map_or(Class::default(), Task::class)
+    }
+
+    /// Has it run by this class from now on.
+    pub(crate) fn run_by(&self, class: Class) {
+        if let Some(task) = &self.view.lock().task
+            && task.class() != class
+        {
+            task.promote(class);
+        }
+    }
+
+    /// Whether it has given away, for its end, what futexes it owned.
+    pub(crate) fn owns_nothing(&self) -> bool {
+        self.owns_nothing.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_owns_nothing(&self, yes: bool) {
+        self.owns_nothing.store(yes, Ordering::SeqCst);
     }
 
     /// How a child of this thread is to be scheduled: as it is, unless it asked for the default.

@@ -14,6 +14,7 @@ mod files;
 mod futexes;
 mod fuzz;
 mod groups;
+mod inheritance;
 mod internet;
 mod interrupts;
 mod ipc;
@@ -109,6 +110,7 @@ const SUITES: &[&[Test]] = &[
     interrupts::TESTS,
     alt_stacks::TESTS,
     letting_go::TESTS,
+    inheritance::TESTS,
     semaphores::TESTS,
     messages::TESTS,
     segments::TESTS,

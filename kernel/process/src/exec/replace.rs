@@ -22,6 +22,7 @@ pub(super) async fn replace(
 ) -> Result<()> {
     end_other_threads(current).await?;
     exit::release_memory(current).await;
+    current.thread.set_owns_nothing(false);
     if Arc::strong_count(&current.files) > 2 {
         // Shared with another process: closing on exec is nobody else's business.
         let own = current.files.fork()?;

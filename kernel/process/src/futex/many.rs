@@ -1,6 +1,6 @@
 //! futex_waitv(2): waiting for any of several futexes.
 
-use super::{Key, TABLE, TICKETS, Waiter, wake_key};
+use super::{Key, Kind, TABLE, TICKETS, Waiter, wake_key};
 use crate::current::Current;
 use crate::fault;
 use crate::thread::Thread;
@@ -148,7 +148,7 @@ fn push(thread: &Arc<Thread>, queued: &Queued, word: Word) -> Result<()> {
     }
     bucket.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
     let ticket = queued.first_ticket + place as u64;
-    let group = Some((queued.group.clone(), place));
-    bucket.push_back(Waiter { key, bitset: super::ANY, ticket, thread: thread.clone(), group });
+    let kind = Kind::Any(queued.group.clone(), place);
+    bucket.push_back(Waiter { key, bitset: super::ANY, ticket, thread: thread.clone(), kind });
     Ok(())
 }

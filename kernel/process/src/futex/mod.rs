@@ -5,6 +5,7 @@
 //! The bucket's lock covers both the look at the word and the queueing, so no wake falls between.
 
 mod many;
+pub mod pi;
 
 use crate::current::Current;
 use crate::fault;
@@ -22,7 +23,7 @@ use memory::user::UserPtr;
 pub use many::{Word, wait_any};
 
 /// What identifies a futex: the address space and address, or the shared object and offset behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     space: usize,
     offset: u64,
@@ -36,15 +37,24 @@ struct Waiter {
     bitset: u32,
     ticket: u64,
     thread: Arc<Thread>,
-    /// Where it waits for any of several: their common record, and its place there.
-    group: Option<(Arc<many::Group>, usize)>,
+    kind: Kind,
+}
+
+/// How a waiter waits.
+enum Kind {
+    /// For one word.
+    Single,
+    /// For any of several: their common record, and its place there.
+    Any(Arc<many::Group>, usize),
+    /// To be moved to this lock (FUTEX_WAIT_REQUEUE_PI), and to nowhere else.
+    Requeued(Key),
 }
 
 impl Waiter {
     /// Says that it was woken, under its bucket's lock. Its thread is to be woken after that.
     #[inline]
     fn set_woken(&self) {
-        if let Some((group, place)) = &self.group {
+        if let Kind::Any(group, place) = &self.kind {
             group.set_woken(*place);
         }
         self.thread.futex_wake.store(self.ticket, Ordering::Release);
@@ -53,9 +63,9 @@ impl Waiter {
     /// Says that it was moved, under the locks of both buckets.
     fn moved(&mut self, to: Key) {
         self.key = to;
-        match &self.group {
-            Some((group, place)) => group.moved(*place, to),
-            None => *self.thread.futex_moved.lock() = Some(to),
+        match &self.kind {
+            Kind::Any(group, place) => group.moved(*place, to),
+            _ => *self.thread.futex_moved.lock() = Some(to),
         }
     }
 }
@@ -67,6 +77,9 @@ static TABLE: [SpinLock<VecDeque<Waiter>>; BUCKETS] = [const { SpinLock::new(ran
 static TICKETS: AtomicU64 = AtomicU64::new(1);
 
 impl Key {
+    /// No key comes before it.
+    const FIRST: Key = Key { space: 0, offset: 0 };
+
     /// The key of the word at `addr`. EINVAL if it is not aligned, EFAULT if it cannot be mapped. A private futex is known by
     /// its address; a shared one by the object it lies in, if it lies in one.
     pub async fn find(current: &Current, addr: VirtAddr, private: bool) -> Result<Key> {
@@ -211,7 +224,7 @@ pub fn queue_private(current: &mut Current, addr: VirtAddr, value: u32, bitset: 
         return Err(Errno::EINVAL.into());
     }
     let key = Key::private(current, addr)?;
-    let ticket = push(current, key, addr, value, bitset)?;
+    let ticket = push(current, key, addr, value, bitset, || Kind::Single)?;
     current.futex = Some(Ticket { ticket, key });
     Err(Error::WouldBlock)
 }
@@ -230,30 +243,43 @@ pub async fn asleep(current: &mut Current) -> Result<()> {
 }
 
 fn enqueue<'a>(current: &'a Current, key: Key, addr: VirtAddr, value: u32, bitset: u32) -> Result<Queued<'a>> {
-    let ticket = push(current, key, addr, value, bitset)?;
+    let ticket = push(current, key, addr, value, bitset, || Kind::Single)?;
     Ok(Queued { thread: &current.thread, ticket, key, consumed: false })
 }
 
 /// Puts the thread into the table while the word is `value`; EAGAIN if it is not.
 #[inline]
-fn push(current: &Current, key: Key, addr: VirtAddr, value: u32, bitset: u32) -> Result<u64> {
+fn push(
+    current: &Current,
+    key: Key,
+    addr: VirtAddr,
+    value: u32,
+    bitset: u32,
+    kind: impl FnOnce() -> Kind,
+) -> Result<u64> {
     let mut bucket = TABLE[key.bucket()].lock();
     if UserPtr::<u32>::new(addr).load()? != value {
         return Err(Errno::EAGAIN.into());
     }
     bucket.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
     let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
-    bucket.push_back(Waiter { key, bitset, ticket, thread: current.thread.clone(), group: None });
+    bucket.push_back(Waiter { key, bitset, ticket, thread: current.thread.clone(), kind: kind() });
     Ok(ticket)
 }
 
-/// FUTEX_WAKE and FUTEX_WAKE_BITSET: wakes up to `count` waiters on the word; returns how many.
+/// FUTEX_WAKE and FUTEX_WAKE_BITSET: wakes up to `count` waiters on the word; returns how many. EINVAL, EFAULT.
 pub async fn wake(current: &Current, addr: VirtAddr, private: bool, count: u32, bitset: u32) -> Result<usize> {
     if bitset == 0 {
         return Err(Errno::EINVAL.into());
     }
     let key = Key::find(current, addr, private).await?;
-    Ok(wake_key(key, count, bitset))
+    refuse_lock(key, wake_key(key, count, bitset))
+}
+
+/// What a call gives that woke `count` threads: EINVAL where nobody waits but for a lock.
+#[inline]
+fn refuse_lock(key: Key, count: usize) -> Result<usize> {
+    if count == 0 && pi::is_lock(key) { Err(Errno::EINVAL.into()) } else { Ok(count) }
 }
 
 /// As [`wake`], for a private futex: never waits.
@@ -261,7 +287,8 @@ pub fn wake_private(current: &Current, addr: VirtAddr, count: u32, bitset: u32) 
     if bitset == 0 {
         return Err(Errno::EINVAL.into());
     }
-    Ok(wake_key(Key::private(current, addr)?, count, bitset))
+    let key = Key::private(current, addr)?;
+    refuse_lock(key, wake_key(key, count, bitset))
 }
 
 /// Wakes one waiter on the id word of a thread that has exited: a joiner. The word may be awaited as shared or private.
@@ -301,7 +328,8 @@ fn take_matching(bucket: &mut VecDeque<Waiter>, key: Key, bitset: u32, out: &mut
     let mut taken = 0;
     let mut at = 0;
     while at < bucket.len() && taken < out.len() {
-        if bucket[at].key != key || bucket[at].bitset & bitset == 0 {
+        let waiter = &bucket[at];
+        if waiter.key != key || waiter.bitset & bitset == 0 || matches!(waiter.kind, Kind::Requeued(_)) {
             at += 1;
             continue;
         }
@@ -358,6 +386,13 @@ fn try_requeue(
         if source[at].key != from_key {
             at += 1;
             continue;
+        }
+        if matches!(source[at].kind, Kind::Requeued(_)) {
+            // It expects to be moved to a lock.
+            if woken + moved == 0 {
+                return Err(Errno::EINVAL.into());
+            }
+            break;
         }
         if woken < wake as usize {
             // Who was taken out is woken below, whatever happens: without memory for more, fewer are.

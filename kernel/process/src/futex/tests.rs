@@ -1,6 +1,6 @@
 //! The table, without programs: entries are put into it as a wait does.
 
-use super::{ANY, Key, Queued, TABLE, Waiter, try_requeue, wake_key};
+use super::{ANY, Key, Kind, Queued, TABLE, Waiter, try_requeue, wake_key};
 use crate::clone;
 use alloc::sync::Arc;
 use arch::addr::VirtAddr;
@@ -24,7 +24,7 @@ fn a_wake_that_an_interrupted_wait_cannot_use_goes_to_another_at_the_word_it_was
     let current = first();
     let [from, to] = [8, 16].map(|offset| Key { space: 1, offset });
     let put = |key: Key, ticket| {
-        let waiter = Waiter { key, bitset: ANY, ticket, thread: current.thread.clone(), group: None };
+        let waiter = Waiter { key, bitset: ANY, ticket, thread: current.thread.clone(), kind: Kind::Single };
         TABLE[key.bucket()].lock().push_back(waiter);
     };
     put(from, 1);

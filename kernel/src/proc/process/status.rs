@@ -113,12 +113,13 @@ impl Picture {
             (pending.set(), pending.queued())
         };
         self.queued += queued;
+        self.class = thread.sched_params().class;
         let view = thread.view.lock();
         if !leader_is_gone {
             self.name = view.name;
         }
         if let Some(task) = &view.task {
-            (self.class, self.cpu, self.affinity) = (task.class(), task.cpu(), task.affinity());
+            (self.cpu, self.affinity) = (task.cpu(), task.affinity());
         }
         let actions = view.actions.clone();
         drop(view);
