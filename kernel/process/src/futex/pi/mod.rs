@@ -12,6 +12,7 @@ pub use requeue::{requeue, wait_requeue};
 
 use super::{Key, TABLE, TICKETS};
 use crate::current::Current;
+use crate::fault;
 use crate::pid;
 use crate::thread::Thread;
 use alloc::sync::Arc;
@@ -74,7 +75,7 @@ pub async fn lock(
             Ok(Attempt::Queued(queued)) => break queued,
             // Whoever changed it may do so for ever.
             Ok(Attempt::Again) => current.thread.killable(executor::yield_now()).await?,
-            Err(Error::Fault(fault)) => current.space.fault(fault).await.map_err(|_| Errno::EFAULT)?,
+            Err(Error::Fault(page)) => fault::resolve(current, page).await?,
             Err(error) => return Err(error),
         }
     };
@@ -168,7 +169,7 @@ async fn claim(current: &Current, key: Key, addr: VirtAddr) -> Result<()> {
         match try_claim(&current.thread, key, addr) {
             Ok(true) => return Ok(()),
             Ok(false) => {}
-            Err(Error::Fault(fault)) if current.space.fault(fault).await.is_ok() => {}
+            Err(Error::Fault(page)) if fault::resolve(current, page).await.is_ok() => {}
             Err(_) => {
                 let next = graph::lock().hand_over(key, true);
                 if let Some(next) = next {
@@ -202,7 +203,7 @@ pub async fn unlock(current: &Current, addr: VirtAddr, private: bool) -> Result<
         match try_unlock(&current.thread, key, addr) {
             Ok(true) => return Ok(()),
             Ok(false) => current.thread.killable(executor::yield_now()).await?,
-            Err(Error::Fault(fault)) => current.space.fault(fault).await.map_err(|_| Errno::EFAULT)?,
+            Err(Error::Fault(page)) => fault::resolve(current, page).await?,
             Err(error) => return Err(error),
         }
     }

@@ -22,7 +22,7 @@ pub async fn wait_requeue(
     let ticket = loop {
         match futex::push(current, from, addr, value, futex::ANY, || Kind::Requeued(to)) {
             Ok(ticket) => break ticket,
-            Err(Error::Fault(fault)) => current.space.fault(fault).await.map_err(|_| Errno::EFAULT)?,
+            Err(Error::Fault(page)) => fault::resolve(current, page).await?,
             Err(error) => return Err(error),
         }
     };
@@ -99,7 +99,7 @@ pub async fn requeue(
         match try_requeue(addr, lock, from, to, count, expected) {
             Ok(Some(moved)) => return Ok(moved),
             Ok(None) => current.thread.killable(executor::yield_now()).await?,
-            Err(Error::Fault(fault)) => current.space.fault(fault).await.map_err(|_| Errno::EFAULT)?,
+            Err(Error::Fault(page)) => fault::resolve(current, page).await?,
             Err(error) => return Err(error),
         }
     }
