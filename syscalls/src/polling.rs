@@ -30,6 +30,9 @@ struct Target {
     interest: Events,
 }
 
+/// So many targets get their place whatever memory is left.
+const MODEST: usize = 64;
+
 /// All of them; two are held without an allocation.
 #[derive(Default)]
 pub struct Targets {
@@ -46,8 +49,10 @@ impl Targets {
             return Ok(());
         }
         if self.many.len() == self.many.capacity() {
-            // A program chooses how many there are: the kernel's reserve is not for them.
-            memory::admit(2 * self.many.len() * size_of::<Target>()).map_err(|_| Errno::ENOMEM)?;
+            // A program chooses how many there are: the kernel's reserve is not for many.
+            if self.many.len() >= MODEST {
+                memory::admit(2 * self.many.len() * size_of::<Target>()).map_err(|_| Errno::ENOMEM)?;
+            }
             self.many.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         }
         self.many.push(target);

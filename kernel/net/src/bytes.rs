@@ -1,6 +1,7 @@
 //! A queue of bytes that takes memory as it is used: nothing when new, and little again after a burst.
 
 use alloc::vec::Vec;
+use arch::addr::PAGE_SIZE;
 use base::{Errno, Result};
 use memory::io::{Dst, Src};
 
@@ -44,8 +45,10 @@ impl ByteQueue {
     #[cold]
     fn grow(&mut self, extra: usize) -> Result<()> {
         let want = self.len.checked_add(extra).and_then(usize::checked_next_power_of_two).ok_or(Errno::ENOBUFS)?;
-        // What programs leave in sockets is not for the kernel's reserve.
-        memory::admit(want.max(SMALLEST)).map_err(|_| Errno::ENOBUFS)?;
+        // What programs leave in sockets is not for the kernel's reserve, but a page each.
+        if want > PAGE_SIZE {
+            memory::admit(want).map_err(|_| Errno::ENOBUFS)?;
+        }
         let mut buf = Vec::new();
         buf.try_reserve_exact(want.max(SMALLEST)).map_err(|_| Errno::ENOBUFS)?;
         let (first, second) = self.slices(0, self.len);

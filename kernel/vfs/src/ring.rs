@@ -1,6 +1,7 @@
 //! A ring of bytes that grows to a limit as it is used.
 
 use alloc::vec::Vec;
+use arch::addr::PAGE_SIZE;
 use base::{Errno, Result};
 use memory::io::{Dst, Src};
 
@@ -46,8 +47,10 @@ impl Ring {
     #[cold]
     fn grow(&mut self, wanted: usize) -> Result<()> {
         let size = wanted.max(SMALLEST).checked_next_power_of_two().ok_or(Errno::ENOMEM)?;
-        // What programs leave in pipes is not for the kernel's reserve.
-        memory::admit(size).map_err(|_| Errno::ENOMEM)?;
+        // What programs leave in pipes is not for the kernel's reserve, but a page each.
+        if size > PAGE_SIZE {
+            memory::admit(size).map_err(|_| Errno::ENOMEM)?;
+        }
         let mut new = Vec::new();
         new.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
         let (a, b) = self.pieces(self.len);

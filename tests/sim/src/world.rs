@@ -157,6 +157,7 @@ impl World {
         }
         match call {
             Call::Clone { child } => {
+                self.tell_apart(child, result as u32);
                 let born = self.born[child as usize];
                 assert!(
                     result == born as isize && born != 0 || (result == EAGAIN || short) && born == 0,
@@ -205,6 +206,16 @@ impl World {
                 );
             }
             _ => {}
+        }
+    }
+
+    /// Two children that have the same place, and whose makers were not told of them yet when they were born, may have been taken for
+    /// each other.
+    fn tell_apart(&mut self, child: u8, id: u32) {
+        let (one, other) = (child as usize, self.born.iter().position(|born| *born == id));
+        if let Some(other) = other.filter(|other| *other != one && self.born[one] != 0) {
+            self.born.swap(one, other);
+            self.ids.swap(one, other);
         }
     }
 
