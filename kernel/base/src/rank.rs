@@ -26,10 +26,12 @@ ranks! {
     ACTIONS = 32, "signal actions";
     /// A thread's pending signals.
     THREAD_SIGNALS = 36, "thread signals";
+    /// A process's timers by id.
+    TIMERS = 37, "timers";
     /// Who waits for which priority-inheriting futex.
     FUTEX_PI = 38, "priority inheritance";
-    /// A process's timers by id.
-    TIMERS = 39, "timers";
+    /// A bucket of the futex table.
+    FUTEX = 39, "futex";
     /// What of a thread others may look at: its name, descriptor table, address space.
     THREAD = 40, "thread";
     /// A process's interval timer.
@@ -38,8 +40,6 @@ ranks! {
     USERS = 42, "threads per user";
     /// What a number names, under THREAD while a thread is born.
     PID = 43, "pid";
-    /// A bucket of the futex table.
-    FUTEX = 44, "futex";
     /// Where a thread's futex wait was moved to, under FUTEX.
     FUTEX_MOVED = 46, "moved futex";
     /// The System V IPC objects of one kind, by id and by key.

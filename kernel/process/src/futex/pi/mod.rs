@@ -154,12 +154,15 @@ fn attempt<'a>(me: &'a Arc<Thread>, key: Key, addr: VirtAddr, only_try: bool) ->
     }
     let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
     graph.enqueue(key, &owner, me, ticket)?;
-    // An owner that has died by now has looked at what it owns, or sees this.
-    if owner.owns_nothing() && graph.get(&key).is_some_and(|lock| Arc::ptr_eq(&lock.owner, &owner)) {
-        graph.leave(key, me, ticket);
-        return Ok(Attempt::Again);
+    let queued = Queued { thread: me, ticket, key };
+    // An owner that died before it could see this has let go of what it owned: this goes the same way.
+    let died = owner.owns_nothing() && graph.get(&key).is_some_and(|lock| Arc::ptr_eq(&lock.owner, &owner));
+    let heir = if died { graph.hand_over(key, true) } else { None };
+    drop(graph);
+    if let Some(heir) = heir {
+        heir.wake();
     }
-    Ok(Attempt::Queued(Queued { thread: me, ticket, key }))
+    Ok(Attempt::Queued(queued))
 }
 
 /// What a new owner does: where the one before it died, the word does not say so yet. EFAULT where it cannot; the lock then
