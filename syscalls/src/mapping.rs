@@ -1,6 +1,7 @@
 //! Memory: mmap(2) and what works on mappings, brk(2), locking, memfd_create(2).
 //!
-//! All of these wait for the address space, so they have no half that does not.
+//! All of these may have to wait for the address space. Those that are common have a half that does not, for a few pages of a
+//! space that no other CPU uses.
 
 use crate::args::Args;
 use crate::creation::now;
@@ -20,11 +21,11 @@ use vfs::{Description, OpenFlags, tmpfs};
 
 /// The family.
 pub const CALLS: Calls = &[
-    (raw::__NR_mmap, slow!(now, Slow::Mmap)),
-    (raw::__NR_munmap, slow!(now, Slow::Munmap)),
-    (raw::__NR_mprotect, slow!(now, Slow::Mprotect)),
+    (raw::__NR_mmap, slow!(mmap_now, Slow::Mmap)),
+    (raw::__NR_munmap, slow!(munmap_now, Slow::Munmap)),
+    (raw::__NR_mprotect, slow!(mprotect_now, Slow::Mprotect)),
     (raw::__NR_mremap, slow!(now, Slow::Mremap)),
-    (raw::__NR_brk, slow!(now, Slow::Brk)),
+    (raw::__NR_brk, slow!(brk_now, Slow::Brk)),
     (raw::__NR_madvise, slow!(now, Slow::Madvise)),
     (raw::__NR_mincore, slow!(now, Slow::Mincore)),
     (raw::__NR_msync, slow!(now, Slow::Msync)),
@@ -49,6 +50,31 @@ fn protection(prot: u32) -> Flags {
     flags.set(Flags::WRITE, prot & raw::PROT_WRITE != 0);
     flags.set(Flags::EXEC, prot & raw::PROT_EXEC != 0);
     flags
+}
+
+/// What a half that did not wait has done but for what other CPUs still have to: the other half waits for that. `None` where it has done
+/// nothing. (It is noted among the bytes that a call has moved, of which these move none.)
+fn outcome(current: &mut Current, done: Option<Result<bool, Errno>>) -> Result<usize> {
+    if !done.ok_or(Error::WouldBlock)?? {
+        current.transferred = 1;
+        return Err(Error::WouldBlock);
+    }
+    Ok(0)
+}
+
+/// Whether the half that did not wait has left nothing but to wait for other CPUs, which this does.
+async fn is_done(current: &mut Current) -> bool {
+    let done = core::mem::take(&mut current.transferred) != 0;
+    if done {
+        current.space.settle().await;
+    }
+    done
+}
+
+fn mmap_now(current: &mut Current, args: &Args) -> Result<usize> {
+    let request = request(current, args)?;
+    let mapped = current.space.try_map(request, &limits(current));
+    Ok(mapped.ok_or(Error::WouldBlock)??.0)
 }
 
 /// mmap(2).
@@ -138,14 +164,22 @@ fn map_file(file: &Description, flags: Flags) -> Result<(Arc<dyn Object>, Flags)
     Ok((file.mmap(false)?, may - Flags::MAY_WRITE))
 }
 
+fn munmap_now(current: &mut Current, args: &Args) -> Result<usize> {
+    let done = current.space.try_unmap(args.addr(0), args.size(1));
+    outcome(current, done)
+}
+
 /// munmap(2).
 pub async fn munmap(current: &mut Current, args: &Args) -> Result<usize> {
+    if is_done(current).await {
+        return Ok(0);
+    }
     current.space.unmap(args.addr(0), args.size(1)).await?;
     Ok(0)
 }
 
-/// mprotect(2). EINVAL for an unknown bit.
-pub async fn mprotect(current: &mut Current, args: &Args) -> Result<usize> {
+/// What mprotect(2)'s third argument says. EINVAL for an unknown bit.
+fn wanted(args: &Args) -> Result<u32> {
     let prot = args.uint(2);
     let grows = raw::PROT_GROWSDOWN | raw::PROT_GROWSUP;
     // PROT_SEM says what every machine can do anyway.
@@ -153,6 +187,24 @@ pub async fn mprotect(current: &mut Current, args: &Args) -> Result<usize> {
     if prot & raw::PROT_GROWSUP != 0 {
         return Err(Errno::EINVAL.into());
     }
+    Ok(prot)
+}
+
+fn mprotect_now(current: &mut Current, args: &Args) -> Result<usize> {
+    let prot = wanted(args)?;
+    if prot & raw::PROT_GROWSDOWN != 0 {
+        return Err(Error::WouldBlock);
+    }
+    let done = current.space.try_protect(args.addr(0), args.size(1), protection(prot), &limits(current));
+    outcome(current, done)
+}
+
+/// mprotect(2).
+pub async fn mprotect(current: &mut Current, args: &Args) -> Result<usize> {
+    if is_done(current).await {
+        return Ok(0);
+    }
+    let prot = wanted(args)?;
     let grows_down = prot & raw::PROT_GROWSDOWN != 0;
     let limits = limits(current);
     current.space.protect(args.addr(0), args.size(1), protection(prot), grows_down, &limits).await?;
@@ -171,6 +223,11 @@ pub async fn mremap(current: &mut Current, args: &Args) -> Result<usize> {
     let limits = limits(current);
     let address = current.space.remap(args.addr(0), args.size(1), args.size(2), how, &limits).await?;
     Ok(address.0)
+}
+
+fn brk_now(current: &mut Current, args: &Args) -> Result<usize> {
+    let end = current.space.try_brk(args.addr(0), &limits(current));
+    Ok(end.ok_or(Error::WouldBlock)?.0)
 }
 
 /// brk(2): gives where the heap ends afterwards.

@@ -73,6 +73,9 @@ impl Space {
 
     /// `None`: the space is needed alone, to grow a stack or to wait for other CPUs.
     fn resolve(&self, inner: &Inner, fault: PageFault) -> Option<Result<(), FaultError>> {
+        if inner.unsettled.is_some() {
+            return None;
+        }
         let page = fault.addr.0 & !(PAGE_SIZE - 1);
         let recent = *self.recent.lock();
         if let Some(recent) = recent.filter(|recent| recent.start <= page && page < recent.end) {
@@ -264,7 +267,7 @@ impl Space {
         if slot.compare_exchange(entry.bits(), nobody.bits(), AcqRel, Acquire).is_err() {
             return Some(Ok(()));
         }
-        if !self.root.try_flush(VirtAddr(page)) {
+        if !self.root.try_flush(VirtAddr(page), 1) {
             slot.store(entry.bits(), Release);
             return None;
         }

@@ -60,11 +60,28 @@ impl Gather {
 
     /// Makes all CPUs drop the translations, then lets the frames go.
     pub async fn flush(&mut self) {
-        if self.start < self.end {
-            let pages = (self.end - self.start) / PAGE_SIZE;
-            self.root.flush(VirtAddr(self.start), pages).await;
-            (self.start, self.end) = (usize::MAX, 0);
+        if let Some((start, pages)) = self.range() {
+            self.root.flush(start, pages).await;
         }
+        self.release();
+    }
+
+    /// As [`Gather::flush`], without waiting; false if that is not enough, and then all is still to be done.
+    pub fn try_flush(&mut self) -> bool {
+        let done = self.range().is_none_or(|(start, pages)| self.root.try_flush(start, pages));
+        if done {
+            self.release();
+        }
+        done
+    }
+
+    fn range(&self) -> Option<(VirtAddr, usize)> {
+        (self.start < self.end).then(|| (VirtAddr(self.start), (self.end - self.start) / PAGE_SIZE))
+    }
+
+    /// Lets the frames go, which nobody can reach any more.
+    fn release(&mut self) {
+        (self.start, self.end) = (usize::MAX, 0);
         for frame in &mut self.few[..self.few_len] {
             *frame = None;
         }

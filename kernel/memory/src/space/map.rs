@@ -41,6 +41,19 @@ impl MapRequest {
     pub fn anonymous(place: Place, len: usize, prot: Flags) -> MapRequest {
         MapRequest { place, len, flags: prot | Flags::MAY, object: None, populate: false }
     }
+
+    /// The length in whole pages. EINVAL, ENOMEM, EOVERFLOW.
+    #[inline]
+    fn check(&self) -> Result<usize, Errno> {
+        let len = round_len(self.len).ok_or(if self.len == 0 { Errno::EINVAL } else { Errno::ENOMEM })?;
+        if let Some((_, offset)) = &self.object {
+            if offset % PAGE_SIZE as u64 != 0 {
+                return Err(Errno::EINVAL);
+            }
+            offset.checked_add(len as u64).filter(|end| *end <= i64::MAX as u64).ok_or(Errno::EOVERFLOW)?;
+        }
+        Ok(len)
+    }
 }
 
 impl Space {
@@ -49,13 +62,7 @@ impl Space {
     /// EINVAL for a bad length, address or offset, EEXIST, EOVERFLOW for an offset that is too large, EPERM for an address below
     /// [`MIN_ADDR`], ENOMEM where a limit is reached or there is no room, EAGAIN where what must be locked may not be.
     pub async fn map(&self, request: MapRequest, limits: &Limits) -> Result<VirtAddr, Errno> {
-        let len = round_len(request.len).ok_or(if request.len == 0 { Errno::EINVAL } else { Errno::ENOMEM })?;
-        if let Some((_, offset)) = &request.object {
-            if offset % PAGE_SIZE as u64 != 0 {
-                return Err(Errno::EINVAL);
-            }
-            offset.checked_add(len as u64).filter(|end| *end <= i64::MAX as u64).ok_or(Errno::EOVERFLOW)?;
-        }
+        let len = request.check()?;
         let mut flags = request.flags;
         let mut inner = self.write().await;
         inner.limits = *limits;
@@ -68,18 +75,47 @@ impl Space {
         if replace {
             self.unmap_locked(&mut inner, start, end).await?;
         }
-        let backing = match request.object {
-            Some((object, offset)) => Some(Backing::new(object, offset, &self.me)),
-            None if flags.contains(Flags::SHARED) => Some(Backing::new(Arc::new(SharedAnonymous::new()), 0, &self.me)),
-            None => None,
-        };
-        inner.areas.insert(Area { start, end, flags, backing });
+        self.add(&mut inner, start, end, flags, request.object);
         drop(inner);
         if request.populate || flags.contains(Flags::LOCKED) {
             // As mmap(2) says: the mapping stands even if this fails.
             let _ = self.populate(start, end, flags.contains(Flags::WRITE) && !flags.contains(Flags::SHARED)).await;
         }
         Ok(VirtAddr(start))
+    }
+
+    /// As [`Space::map`], without waiting, where nothing is replaced. `None`: that is not enough, and nothing was done.
+    pub fn try_map(&self, request: MapRequest, limits: &Limits) -> Option<Result<VirtAddr, Errno>> {
+        if request.populate || request.flags.contains(Flags::LOCKED) {
+            return None;
+        }
+        let mut inner = self.try_write().filter(|inner| !inner.lock_future)?;
+        self.map_at_once(&mut inner, request, limits).transpose()
+    }
+
+    /// `Ok(None)`: something is to be replaced.
+    fn map_at_once(&self, inner: &mut Inner, request: MapRequest, limits: &Limits) -> Result<Option<VirtAddr>, Errno> {
+        let len = request.check()?;
+        inner.limits = *limits;
+        let (start, replace) = choose(inner, request.place, len)?;
+        let end = start + len;
+        if replace && !inner.areas.is_free(start, end) {
+            return Ok(None);
+        }
+        check_limits(inner, start, end, request.flags, limits)?;
+        self.add(inner, start, end, request.flags, request.object);
+        Ok(Some(VirtAddr(start)))
+    }
+
+    /// Adds an area where nothing is.
+    #[inline]
+    fn add(&self, inner: &mut Inner, start: usize, end: usize, flags: Flags, object: Option<(Arc<dyn Object>, u64)>) {
+        let backing = match object {
+            Some((object, offset)) => Some(Backing::new(object, offset, &self.me)),
+            None if flags.contains(Flags::SHARED) => Some(Backing::new(Arc::new(SharedAnonymous::new()), 0, &self.me)),
+            None => None,
+        };
+        inner.areas.insert(Area { start, end, flags, backing });
     }
 
     /// Touches the pages of `start..end`, to be written if `write`. Stops at the first that cannot be.

@@ -40,6 +40,7 @@ pub use remap::Remap;
 use crate::frames::{Kind, OutOfMemory};
 use crate::ranks;
 use crate::tlb::Root;
+use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use arch::addr::{PAGE_SIZE, VirtAddr};
 use arch::paging::USER_END;
@@ -48,6 +49,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicIsize, AtomicU32};
 use executor::spin::SpinLock;
 use executor::{RwLock, WriteGuard};
+use gather::Gather;
 use table::Tables;
 
 /// The lowest address that a program may map (vm.mmap_min_addr).
@@ -112,6 +114,8 @@ struct Inner {
     kept: Option<(usize, usize)>,
     /// There may be tables or pages where no area is.
     stray: bool,
+    /// What a call that could not wait has left to be flushed. Until it is, no page is mapped and no area changed.
+    unsettled: Option<Box<Gather>>,
     /// mlockall(2) with MCL_FUTURE.
     lock_future: bool,
     /// As of the last call that brought them; what a growing stack is held to.
@@ -167,6 +171,7 @@ impl Space {
                 brk: layout.brk_start.0,
                 kept: None,
                 stray: false,
+                unsettled: None,
                 lock_future: false,
                 limits: Limits { stack: 8 << 20, ..Limits::NONE },
             }),
@@ -220,9 +225,24 @@ impl Space {
     }
 
     async fn write(&self) -> WriteGuard<'_, Inner> {
-        let inner = self.inner.write().await;
+        let mut inner = self.inner.write().await;
         *self.recent.lock() = None;
+        if let Some(mut gather) = inner.unsettled.take() {
+            gather.flush().await;
+        }
         inner
+    }
+
+    /// As [`Space::write`], if that needs no waiting.
+    fn try_write(&self) -> Option<WriteGuard<'_, Inner>> {
+        let inner = self.inner.try_write().filter(|inner| inner.unsettled.is_none())?;
+        *self.recent.lock() = None;
+        Some(inner)
+    }
+
+    /// Waits until what a call that did not wait has changed holds on all CPUs.
+    pub async fn settle(&self) {
+        drop(self.write().await);
     }
 
     #[inline]

@@ -2,11 +2,13 @@
 
 use super::gather::Gather;
 use super::table::load;
+use super::unmap::AT_ONCE;
 use super::{Flags, Inner, Limits, STEPS, Space, map, range_end};
 use crate::frames::{Frame, Kind};
 use arch::addr::{PAGE_SIZE, VirtAddr};
 use arch::paging::{Perm, USER_END};
 use base::Errno;
+use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{AcqRel, Acquire};
 use executor::Budget;
 
@@ -53,36 +55,55 @@ impl Space {
         Ok(())
     }
 
+    /// As [`Space::protect`] without `grows_down`, and without waiting, for a few pages of one area. `None` and `Ok(false)` are as for
+    /// [`Space::try_unmap`].
+    pub fn try_protect(
+        &self,
+        start: VirtAddr,
+        len: usize,
+        prot: Flags,
+        limits: &Limits,
+    ) -> Option<Result<bool, Errno>> {
+        let (start, end) = (start.0, range_end(start.0, len).filter(|_| start.is_page_aligned())?);
+        if end - start > AT_ONCE || !self.root.is_private() {
+            return None;
+        }
+        let mut inner = self.try_write()?;
+        let old = inner.areas.at(start).filter(|area| end <= area.end)?.flags;
+        Some(self.protect_at_once(&mut inner, start, end, old, prot, limits))
+    }
+
+    fn protect_at_once(
+        &self,
+        inner: &mut Inner,
+        start: usize,
+        end: usize,
+        old: Flags,
+        prot: Flags,
+        limits: &Limits,
+    ) -> Result<bool, Errno> {
+        check(inner, start, end, prot, limits)?;
+        inner.areas.isolate(start, end)?;
+        inner.areas.change(start, end, |flags| (flags - Flags::PROT) | prot);
+        let new = (old - Flags::PROT) | prot;
+        let mut gather = Gather::new(&self.root);
+        if old.perm() != new.perm() {
+            inner.tables.walk(start, end, |addr, slot| {
+                protect_entry(addr, slot, new, &mut gather);
+                true
+            });
+        }
+        Ok(inner.settle(gather))
+    }
+
     /// Makes the entries of `start..end` allow what `flags` say, stores only where no copy has to be made first.
     async fn protect_pages(&self, inner: &Inner, start: usize, end: usize, flags: Flags, gather: &mut Gather) {
         let mut budget = Budget::new(STEPS);
         let mut at = start;
         while at < end {
             at = inner.tables.walk(at, end.min(at.saturating_add(super::table::LEAF_SPAN)), |addr, slot| {
-                let mut entry = load(slot);
-                loop {
-                    // SAFETY: the entry owns the frame, and the space is held alone.
-                    let frame = unsafe { Frame::borrow(entry.addr()) };
-                    let own = !flags.contains(Flags::SHARED) && frame.kind() == Kind::Anonymous && frame.owners() == 1;
-                    let perm = if own || entry.perm().contains(Perm::WRITE) {
-                        flags.perm()
-                    } else {
-                        flags.perm() - Perm::WRITE
-                    };
-                    // The hardware may mark the entry meanwhile.
-                    match slot.compare_exchange(entry.bits(), entry.with_perm(perm).bits(), AcqRel, Acquire) {
-                        Ok(_) => {
-                            if !perm.contains(entry.perm()) {
-                                gather.touch(addr);
-                            }
-                            if perm.contains(Perm::EXEC) && !entry.perm().contains(Perm::EXEC) {
-                                arch::paging::sync_code(entry.addr());
-                            }
-                            return true;
-                        }
-                        Err(bits) => entry = arch::paging::Entry::from_bits(bits),
-                    }
-                }
+                protect_entry(addr, slot, flags, gather);
+                true
             });
             budget.spend(64).await;
         }
@@ -182,6 +203,31 @@ fn check(inner: &Inner, start: usize, end: usize, prot: Flags, limits: &Limits) 
         map::check_growth(inner, more_data, more_data, Flags::WRITE | Flags::NORESERVE, limits)?;
     }
     Ok(())
+}
+
+/// Makes an entry that is present allow what `flags` say, with the space held.
+#[inline]
+fn protect_entry(addr: usize, slot: &AtomicU64, flags: Flags, gather: &mut Gather) {
+    let mut entry = load(slot);
+    loop {
+        // SAFETY: the entry owns the frame, and the space is held alone.
+        let frame = unsafe { Frame::borrow(entry.addr()) };
+        let own = !flags.contains(Flags::SHARED) && frame.kind() == Kind::Anonymous && frame.owners() == 1;
+        let perm = if own || entry.perm().contains(Perm::WRITE) { flags.perm() } else { flags.perm() - Perm::WRITE };
+        // The hardware may mark the entry meanwhile.
+        match slot.compare_exchange(entry.bits(), entry.with_perm(perm).bits(), AcqRel, Acquire) {
+            Ok(_) => {
+                if !perm.contains(entry.perm()) {
+                    gather.touch(addr);
+                }
+                if perm.contains(Perm::EXEC) && !entry.perm().contains(Perm::EXEC) {
+                    arch::paging::sync_code(entry.addr());
+                }
+                return;
+            }
+            Err(bits) => entry = arch::paging::Entry::from_bits(bits),
+        }
+    }
 }
 
 fn lock_range(start: VirtAddr, len: usize) -> Result<(usize, usize), Errno> {

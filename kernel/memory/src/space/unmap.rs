@@ -6,17 +6,22 @@ use super::object::Mappings;
 use super::table::{LEAF_SPAN, Tables, load};
 use super::{Flags, Inner, STEPS, Space, range_end};
 use crate::frames::{Frame, Kind};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use arch::addr::{PAGE_SIZE, VirtAddr};
 use arch::paging::{Entry, USER_END};
 use base::Errno;
 use core::ptr;
+use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::AcqRel;
 use executor::Budget;
 
 /// Addresses that are walked at a stretch.
 const STRETCH: usize = 64 << 20;
+
+/// Bytes that are changed without waiting at most.
+pub(super) const AT_ONCE: usize = 64 * PAGE_SIZE;
 
 /// Which pages of a range are taken out.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,6 +32,16 @@ pub(super) enum Which {
 }
 
 impl Inner {
+    /// Has the translations of what was gathered dropped, now or, if that takes waiting, before the space is used again; whether it is
+    /// done.
+    pub(super) fn settle(&mut self, mut gather: Gather) -> bool {
+        let done = gather.try_flush();
+        if !done {
+            self.unsettled = Some(Box::new(gather));
+        }
+        done
+    }
+
     /// Removes the tables that nobody needs now that `start..end` has no areas. Those of a small range are kept until another is
     /// unmapped: what comes next is often mapped in the same place.
     fn remove_tables(&mut self, start: usize, end: usize, gather: &mut Gather) {
@@ -85,7 +100,41 @@ impl Space {
         }
     }
 
-    /// As [`Space::unmap`], with the space held. A range that leaves user space is refused here, for whoever did not check it: beyond
+    /// As [`Space::unmap`], without waiting, for a few pages. `None`: that is not enough, and nothing was done. `Ok(false)`: it is
+    /// done, and [`Space::settle`] waits until it holds on all CPUs.
+    pub fn try_unmap(&self, start: VirtAddr, len: usize) -> Option<Result<bool, Errno>> {
+        let range = range_end(start.0, len).filter(|_| start.is_page_aligned());
+        let Some(end) = range else { return Some(Err(Errno::EINVAL)) };
+        if end - start.0 > AT_ONCE || !self.root.is_private() {
+            return None;
+        }
+        let mut inner = self.try_write()?;
+        Some(self.unmap_at_once(&mut inner, start.0, end))
+    }
+
+    /// What [`Space::try_unmap`] does once it has seen that the space is private.
+    #[cfg(test)]
+    pub(crate) fn unmap_unsettled(&self, start: usize, end: usize) -> Result<bool, Errno> {
+        let mut inner = self.try_write().ok_or(Errno::EAGAIN)?;
+        self.unmap_at_once(&mut inner, start, end)
+    }
+
+    fn unmap_at_once(&self, inner: &mut Inner, start: usize, end: usize) -> Result<bool, Errno> {
+        if inner.areas.is_free(start, end) {
+            return Ok(true);
+        }
+        inner.areas.isolate(start, end)?;
+        let mut gather = Gather::new(&self.root);
+        inner.tables.walk(start, end, |addr, slot| {
+            self.take_out(addr, slot, Which::All, &mut gather);
+            true
+        });
+        inner.areas.remove(start, end);
+        inner.remove_tables(start, end, &mut gather);
+        Ok(inner.settle(gather))
+    }
+
+    /// The same with the space held. A range that leaves user space is refused here, for whoever did not check it: beyond
     /// lie the kernel's tables.
     pub(super) async fn unmap_locked(&self, inner: &mut Inner, start: usize, end: usize) -> Result<(), Errno> {
         if end > USER_END.0 {
@@ -111,17 +160,9 @@ impl Space {
         while at < end {
             let mut steps = 1;
             at = tables.walk(at, end.min(at.saturating_add(STRETCH)), |addr, slot| {
-                let entry = load(slot);
-                // SAFETY: the entry owns the frame, and the space is held alone.
-                let kind = unsafe { Frame::borrow(entry.addr()) }.kind();
-                if which == Which::OfObject && kind == Kind::Anonymous {
-                    return true;
+                if self.take_out(addr, slot, which, gather) {
+                    steps += 1;
                 }
-                let entry = Entry::from_bits(slot.swap(Entry::EMPTY.bits(), AcqRel));
-                self.count(kind, -1);
-                // SAFETY: the entry owned the frame and was just taken out.
-                gather.add(addr, unsafe { Frame::from_addr(entry.addr()) });
-                steps += 1;
                 !gather.is_full()
             });
             if gather.is_full() {
@@ -129,6 +170,22 @@ impl Space {
             }
             budget.spend(steps).await;
         }
+    }
+
+    /// Empties an entry that is present, with the space held; whether it is of those that go.
+    #[inline]
+    fn take_out(&self, addr: usize, slot: &AtomicU64, which: Which, gather: &mut Gather) -> bool {
+        let entry = load(slot);
+        // SAFETY: the entry owns the frame, and the space is held alone.
+        let kind = unsafe { Frame::borrow(entry.addr()) }.kind();
+        if which == Which::OfObject && kind == Kind::Anonymous {
+            return false;
+        }
+        let entry = Entry::from_bits(slot.swap(Entry::EMPTY.bits(), AcqRel));
+        self.count(kind, -1);
+        // SAFETY: the entry owned the frame and was just taken out.
+        gather.add(addr, unsafe { Frame::from_addr(entry.addr()) });
+        true
     }
 
     /// Unmaps everything; for a process that exits. No thread runs in the space any more. Waits for other CPUs.

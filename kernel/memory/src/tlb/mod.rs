@@ -277,12 +277,13 @@ impl Root {
         self.flush_here(addr, 1);
     }
 
-    /// Drops the translation of a page on all CPUs, if that needs no waiting. False if it does; then nothing is promised.
-    pub fn try_flush(&self, addr: VirtAddr) -> bool {
+    /// Drops the translations of `pages` pages from `start` on all CPUs, if that needs no waiting. False if it does; then nothing is
+    /// promised.
+    pub fn try_flush(&self, start: VirtAddr, pages: usize) -> bool {
         if !FLUSH_IS_GLOBAL && self.invalidate() != 0 {
             return false;
         }
-        self.flush_here(addr, 1);
+        self.flush_here(start, pages);
         true
     }
 

@@ -77,6 +77,52 @@ fn frames_go_only_after_every_cpu_has_let_go() {
 }
 
 #[test]
+fn a_few_pages_of_a_space_that_is_used_here_alone_go_at_once() {
+    let space = touched(3);
+    assert_eq!(space.try_protect(VirtAddr(START), PAGE_SIZE, Flags::READ, &Limits::NONE), Some(Ok(true)));
+    assert_eq!(space.try_unmap(VirtAddr(START), 3 * PAGE_SIZE), Some(Ok(true)));
+    assert_eq!(stats().anonymous, 0);
+    let again = MapRequest::anonymous(Place::Fixed(VirtAddr(START)), PAGE_SIZE, RW);
+    assert_eq!(space.try_map(again, &Limits::NONE), Some(Ok(VirtAddr(START))));
+}
+
+#[test]
+fn where_another_cpu_has_to_be_asked_nothing_is_done_at_once() {
+    let space = touched(3);
+    sim::set_cpu(1);
+    space.activate();
+    sim::set_cpu(0);
+    assert_eq!(space.try_protect(VirtAddr(START), PAGE_SIZE, Flags::READ, &Limits::NONE), None);
+    assert_eq!(space.try_unmap(VirtAddr(START), 3 * PAGE_SIZE), None);
+    assert_eq!(stats().anonymous, 3);
+    assert_eq!(serve(1), 0);
+}
+
+#[test]
+fn a_cpu_that_comes_to_a_space_while_pages_go_is_asked_before_others_come() {
+    let space = touched(3);
+    // As if it had come after the look whether the space is private.
+    sim::set_cpu(1);
+    space.activate();
+    sim::set_cpu(0);
+    assert_eq!(space.unmap_unsettled(START, START + 2 * PAGE_SIZE), Ok(false));
+    assert_eq!(stats().anonymous, 3);
+    // Nothing is mapped and nothing changes until it has let go.
+    let fault = PageFault { addr: VirtAddr(START + 2 * PAGE_SIZE), access: Access::Write };
+    assert_eq!(space.try_fault(fault), None);
+    let again = || MapRequest::anonymous(Place::Fixed(VirtAddr(START)), PAGE_SIZE, RW);
+    assert_eq!(space.try_map(again(), &Limits::NONE), None);
+    let mut settle = pin!(space.settle());
+    assert!(poll(settle.as_mut()).is_none());
+    assert_eq!(stats().anonymous, 3);
+    assert_eq!(serve(1), 1);
+    assert_eq!(poll(settle), Some(()));
+    assert_eq!(stats().anonymous, 1);
+    assert_eq!(space.try_fault(fault), Some(Ok(())));
+    assert_eq!(space.try_map(again(), &Limits::NONE), Some(Ok(VirtAddr(START))));
+}
+
+#[test]
 fn a_cpu_that_runs_another_space_is_not_asked() {
     let space = touched(1);
     let other = self::space();
