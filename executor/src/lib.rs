@@ -91,7 +91,7 @@ pub use cpu::{
 #[cfg(not(loom))]
 pub use sched::{Class, RtPolicy, SchedParams};
 #[cfg(not(loom))]
-pub use task::{Task, spawn};
+pub use task::{Task, spawn, spawn_with};
 #[cfg(not(loom))]
 pub use timer::{Elapsed, Expire, Sleep, Timeout, Timer, fire_timers, sleep_until, timeout_at};
 #[cfg(not(loom))]

@@ -45,9 +45,28 @@ pub fn spawn<F>(future: F, params: SchedParams) -> Task
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    spawn_with(|| future, params)
+}
+
+/// As [`spawn`], for a large future: it is made where it stays, and so not moved there.
+///
+/// ```
+/// # executor::hosted_platform!();
+/// # fn main() {
+/// let name = String::from("a thread");
+/// let task = executor::spawn_with(move || async move { assert_eq!(name, "a thread") }, Default::default());
+/// executor::run_next();
+/// assert!(task.is_finished());
+/// # }
+/// ```
+#[inline]
+pub fn spawn_with<F>(make: impl FnOnce() -> F, params: SchedParams) -> Task
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let home = params.cpu.filter(|cpu| *cpu < crate::MAX_CPUS).unwrap_or_else(platform::cpu_id);
     let (ready, handle) =
-        Builder::new().metadata(Entity::new(&params, home)).spawn(move |_| Charged(future), WithInfo(cpu::schedule));
+        Builder::new().metadata(Entity::new(&params, home)).spawn(move |_| Charged(make()), WithInfo(cpu::schedule));
     let waker = ready.waker();
     cpu::enqueue_new(ready);
     Task { handle: Some(handle), waker }

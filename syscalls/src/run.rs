@@ -39,7 +39,7 @@ pub fn spawn(current: Current, params: SchedParams, when: Option<Arc<Completion>
 /// Starts a thread that is born as `birth` says.
 pub fn be_born(current: Current, birth: Birth, params: SchedParams) -> Task {
     let thread = current.thread.clone();
-    executor::spawn(Installed::new(thread, life(current, birth)), params)
+    executor::spawn_with(move || Installed::new(thread, life(current, birth)), params)
 }
 
 /// The one future of all threads: runs the program until the thread has to die. What a thread does on each of its

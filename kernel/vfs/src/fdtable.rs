@@ -9,7 +9,7 @@ use crate::{locks, ranks};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Errno, Result};
-use core::ops::RangeInclusive;
+use core::ops::{Index, IndexMut, RangeInclusive};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use executor::spin::SpinLock;
 
@@ -19,6 +19,61 @@ pub const NR_OPEN: u32 = 1 << 20;
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 const WORD: usize = u64::BITS as usize;
+
+/// Numbers that a small table has room for: most programs open fewer.
+const SMALL: usize = 16;
+
+/// Words of bits, of which the first takes no memory of its own.
+#[derive(Default)]
+struct Words {
+    first: u64,
+    more: Vec<u64>,
+}
+
+impl Words {
+    fn len(&self) -> usize {
+        1 + self.more.len()
+    }
+
+    fn get(&self, at: usize) -> Option<u64> {
+        if at == 0 { Some(self.first) } else { self.more.get(at - 1).copied() }
+    }
+
+    fn reserve(&mut self, len: usize) -> Result<()> {
+        let more = len.saturating_sub(self.len());
+        Ok(self.more.try_reserve_exact(more).map_err(|_| Errno::ENOMEM)?)
+    }
+
+    fn iter(&self) -> impl DoubleEndedIterator<Item = u64> {
+        core::iter::once(self.first).chain(self.more.iter().copied())
+    }
+
+    /// The first bit that is set in `start..end`.
+    fn next(&self, start: usize, end: usize) -> Option<usize> {
+        let mut mask = !0 << (start % WORD);
+        for word in start / WORD..end.div_ceil(WORD).min(self.len()) {
+            let bits = self[word] & mask;
+            if bits != 0 {
+                return Some(word * WORD + bits.trailing_zeros() as usize).filter(|bit| *bit < end);
+            }
+            mask = !0;
+        }
+        None
+    }
+}
+
+impl Index<usize> for Words {
+    type Output = u64;
+    fn index(&self, at: usize) -> &u64 {
+        if at == 0 { &self.first } else { &self.more[at - 1] }
+    }
+}
+
+impl IndexMut<usize> for Words {
+    fn index_mut(&mut self, at: usize) -> &mut u64 {
+        if at == 0 { &mut self.first } else { &mut self.more[at - 1] }
+    }
+}
 
 /// A descriptor table.
 pub struct FdTable {
@@ -34,11 +89,11 @@ struct Slots {
     /// By number. A number in use without a description is reserved.
     open: Vec<Option<Arc<Description>>>,
     /// A bit for each number in use.
-    used: Vec<u64>,
+    used: Words,
     /// A bit for each word of `used` that has no zero.
-    full: Vec<u64>,
+    full: Words,
     /// A bit for each number that execve closes.
-    cloexec: Vec<u64>,
+    cloexec: Words,
     /// Nothing below is free.
     hint: usize,
 }
@@ -79,17 +134,20 @@ impl Slots {
         if fd < self.open.len() {
             return Ok(());
         }
-        let len = (fd + 1).next_multiple_of(WORD).max(self.open.len().saturating_mul(2)).min(NR_OPEN as usize);
-        let words = len / WORD;
+        let len = match fd {
+            ..SMALL => SMALL,
+            _ => (fd + 1).next_multiple_of(WORD).max(self.open.len().saturating_mul(2)).min(NR_OPEN as usize),
+        };
+        let words = len.div_ceil(WORD);
         let groups = words.div_ceil(WORD);
         self.open.try_reserve_exact(len - self.open.len()).map_err(|_| Errno::ENOMEM)?;
-        self.used.try_reserve_exact(words - self.used.len()).map_err(|_| Errno::ENOMEM)?;
-        self.cloexec.try_reserve_exact(words - self.cloexec.len()).map_err(|_| Errno::ENOMEM)?;
-        self.full.try_reserve_exact(groups - self.full.len()).map_err(|_| Errno::ENOMEM)?;
+        self.used.reserve(words)?;
+        self.cloexec.reserve(words)?;
+        self.full.reserve(groups)?;
         self.open.resize(len, None);
-        self.used.resize(words, 0);
-        self.cloexec.resize(words, 0);
-        self.full.resize(groups, 0);
+        self.used.more.resize(words - 1, 0);
+        self.cloexec.more.resize(words - 1, 0);
+        self.full.more.resize(groups - 1, 0);
         Ok(())
     }
 
@@ -269,9 +327,10 @@ impl FdTable {
             let closed = {
                 let mut slots = self.slots.lock();
                 let end = slots.open.len().min(last.saturating_add(1));
-                let Some(found) = (fd..end).find(|fd| slots.open[*fd].is_some()) else { return };
+                let Some(found) = slots.used.next(fd, end) else { return };
                 fd = found + 1;
-                slots.clear(found)
+                // A number that is only reserved belongs to the call that is about to open it.
+                if slots.open[found].is_some() { slots.clear(found) } else { None }
             };
             if let Some(closed) = closed {
                 self.closed(closed);
@@ -318,7 +377,7 @@ impl FdTable {
             let closed = {
                 let mut slots = self.slots.lock();
                 loop {
-                    match slots.cloexec.get(word).copied() {
+                    match slots.cloexec.get(word) {
                         None => return,
                         Some(0) => word += 1,
                         Some(bits) => {
@@ -338,9 +397,10 @@ impl FdTable {
     pub fn fork(&self) -> Result<FdTable> {
         let mut copy = FdTable::new();
         let slots = self.slots.lock();
-        if let Some(last) = slots.used.iter().rposition(|word| *word != 0) {
+        let words = slots.used.len();
+        if let Some(last) = (0..words).rev().find(|word| slots.used[*word] != 0) {
             let new = copy.slots.get_mut();
-            new.grow(last * WORD + WORD - 1)?;
+            new.grow(last * WORD + slots.used[last].ilog2() as usize)?;
             for word in 0..=last {
                 let mut bits = slots.used[word];
                 while bits != 0 {

@@ -2,7 +2,6 @@
 #![allow(missing_docs, reason = "sigaction(2) documents the flags")]
 
 use super::{DefaultAction, Signal, SignalSet};
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use base::rank;
 use bitflags::bitflags;
@@ -69,16 +68,19 @@ impl Action {
     }
 }
 
-/// The actions of all signals.
-pub struct Actions(SpinLock<Box<[Action; Signal::COUNT]>>);
+/// One action for each signal.
+type Table = [Action; Signal::COUNT];
+
+/// The actions of all signals. A fork shares the table until one of the two changes it.
+pub struct Actions(SpinLock<Arc<Table>>);
 
 impl Actions {
     /// Every action the default one.
     pub fn new() -> Arc<Actions> {
-        Actions::from_table(Box::new([Action::default(); Signal::COUNT]))
+        Actions::from_table(Arc::new([Action::DEFAULT; Signal::COUNT]))
     }
 
-    fn from_table(table: Box<[Action; Signal::COUNT]>) -> Arc<Actions> {
+    fn from_table(table: Arc<Table>) -> Arc<Actions> {
         Arc::new(Actions(SpinLock::new(rank::ACTIONS, table)))
     }
 
@@ -89,7 +91,7 @@ impl Actions {
 
     /// Changes the action of `signal` and returns the one before. SIGKILL and SIGSTOP are the caller's to refuse.
     pub fn set(&self, signal: Signal, action: Action) -> Action {
-        core::mem::replace(&mut self.0.lock()[signal.index()], action)
+        core::mem::replace(&mut Arc::make_mut(&mut self.0.lock())[signal.index()], action)
     }
 
     /// A copy for a process of its own.
@@ -99,12 +101,13 @@ impl Actions {
 
     /// As execve(2) and CLONE_CLEAR_SIGHAND want it: handlers become the default, what is ignored stays so.
     pub fn reset_handlers(&self) {
-        for action in self.0.lock().iter_mut() {
-            let ignored = action.disposition == Disposition::Ignore;
-            *action = Action::default();
-            if ignored {
-                action.disposition = Disposition::Ignore;
-            }
+        let reset = |action: &Action| match action.disposition {
+            Disposition::Ignore => Action { disposition: Disposition::Ignore, ..Action::DEFAULT },
+            _ => Action::DEFAULT,
+        };
+        let mut table = self.0.lock();
+        if table.iter().any(|action| *action != Action::DEFAULT) {
+            *table = Arc::new(core::array::from_fn(|i| reset(&table[i])));
         }
     }
 
@@ -112,10 +115,9 @@ impl Actions {
     #[inline]
     pub(super) fn take(&self, signal: Signal, to: &mut Action) {
         let mut table = self.0.lock();
-        let slot = &mut table[signal.index()];
-        *to = *slot;
-        if matches!(slot.disposition, Disposition::Handler(_)) && slot.flags.contains(SaFlags::RESETHAND) {
-            slot.disposition = Disposition::Default;
+        *to = table[signal.index()];
+        if matches!(to.disposition, Disposition::Handler(_)) && to.flags.contains(SaFlags::RESETHAND) {
+            Arc::make_mut(&mut table)[signal.index()].disposition = Disposition::Default;
         }
     }
 
