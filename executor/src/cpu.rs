@@ -192,7 +192,9 @@ impl Cpu {
     fn poll(&self, me: usize, task: Ready, from_slot: bool) {
         let entity = task.metadata();
         let class = entity.class();
-        entity.set_home(me);
+        if entity.arrive(me) {
+            platform::arrived();
+        }
         if self.stale.load(Relaxed) {
             self.stale.store(false, Relaxed);
             self.charged.store(platform::now(), Relaxed);
@@ -407,7 +409,7 @@ pub fn account() {
 /// it may give a little less than a moment ago.
 pub(crate) fn runtime(entity: &Entity) -> u64 {
     let charged = entity.runtime.load(Ordering::Acquire);
-    let Some(cpu) = machine::get().cpus.get(entity.home.load(Relaxed) as usize) else { return charged };
+    let Some(cpu) = machine::get().cpus.get(entity.home()) else { return charged };
     if !cpu.current.is(entity) {
         return charged;
     }
@@ -462,7 +464,7 @@ pub(crate) fn schedule(task: Ready, info: ScheduleInfo) {
     let (machine, me, cpu) = this();
     let entity = task.metadata();
     trace::about(entity, Point::Wake, 0);
-    if entity.home.load(Relaxed) as usize != me || !entity.allows(me) {
+    if !entity.is_home(me) || !entity.allows(me) {
         return route(machine, me, task);
     }
     // Each place by itself, since a queue that knows it has less to ask.
@@ -485,7 +487,7 @@ pub(crate) fn enqueue_new(task: Ready) {
     let (machine, me, cpu) = this();
     let affinity = task.metadata().affinity.load(Relaxed);
     trace::about(task.metadata(), Point::Spawn, 0);
-    if task.metadata().home.load(Relaxed) as usize != me || !task.metadata().allows(me) {
+    if !task.metadata().is_home(me) || !task.metadata().allows(me) {
         return route(machine, me, task);
     }
     let idle = machine.idle.load(Relaxed);
@@ -519,7 +521,7 @@ fn elsewhere(machine: &Machine, entity: &Entity) -> bool {
 #[inline(never)]
 fn route(machine: &Machine, me: usize, task: Ready) {
     let entity = task.metadata();
-    let home = entity.home.load(Relaxed) as usize;
+    let home = entity.home();
     let online = machine.online.load(Relaxed);
     let may = match entity.affinity.load(Relaxed) & online {
         0 => online | 1 << me,
@@ -539,7 +541,7 @@ fn route(machine: &Machine, me: usize, task: Ready) {
         may.trailing_zeros() as usize
     };
     let level = entity.class().level();
-    entity.set_home(target);
+    entity.send(target);
     let cpu = &machine.cpus[target];
     if target == me {
         cpu.push(machine.idle.load(Relaxed), task, Place::Tail);

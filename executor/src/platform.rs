@@ -27,6 +27,8 @@ pub trait Platform {
     fn now() -> u64;
     /// Sends an interrupt to `cpu`, which ends its halt or its stay in user mode.
     fn ring(cpu: usize);
+    /// The task that this CPU is about to poll ran, or was to run, on another one before.
+    fn arrived() {}
 }
 
 /// The symbols that [`platform!`](crate::platform) defines.
@@ -42,6 +44,8 @@ pub mod hooks {
         pub safe fn __executor_now() -> u64;
         /// [`Platform::ring`](super::Platform::ring).
         pub safe fn __executor_ring(cpu: usize);
+        /// [`Platform::arrived`](super::Platform::arrived).
+        pub safe fn __executor_arrived();
     }
 }
 
@@ -66,6 +70,12 @@ pub(crate) fn ring(cpu: usize) {
     hooks::__executor_ring(cpu)
 }
 
+#[inline(always)]
+#[cfg_attr(loom, expect(dead_code))]
+pub(crate) fn arrived() {
+    hooks::__executor_arrived()
+}
+
 /// Makes a type the program's [`Platform`].
 #[macro_export]
 macro_rules! platform {
@@ -86,6 +96,10 @@ macro_rules! platform {
             #[unsafe(no_mangle)]
             fn __executor_ring(cpu: usize) {
                 <$machine as $crate::Platform>::ring(cpu)
+            }
+            #[unsafe(no_mangle)]
+            fn __executor_arrived() {
+                <$machine as $crate::Platform>::arrived()
             }
         };
     };

@@ -250,7 +250,7 @@ pub(crate) struct Entity {
     pub link: Link,
     pub affinity: AtomicU64,
     pub runtime: AtomicU64,
-    pub home: AtomicU32,
+    home: AtomicU32,
     class: AtomicU16,
     pub preempted: AtomicBool,
     /// Whether a run queue counts it among its idle tasks; its lock protects this.
@@ -298,10 +298,32 @@ impl Entity {
     pub fn allows(&self, cpu: usize) -> bool {
         self.affinity.load(Relaxed) >> cpu & 1 != 0
     }
+    /// The CPU whose queue it is on, or on the way to, or that ran it last.
     #[inline]
-    pub fn set_home(&self, cpu: usize) {
-        if self.home.load(Relaxed) != cpu as u32 {
+    pub fn home(&self) -> usize {
+        (self.home.load(Relaxed) & !MOVING) as usize
+    }
+    /// Whether `cpu` ran it last.
+    #[inline]
+    pub fn is_home(&self, cpu: usize) -> bool {
+        self.home.load(Relaxed) == cpu as u32
+    }
+    /// It is about to run on `cpu`. Whether it comes from elsewhere.
+    #[inline]
+    pub fn arrive(&self, cpu: usize) -> bool {
+        let comes = !self.is_home(cpu);
+        if comes {
             self.home.store(cpu as u32, Relaxed);
+        }
+        comes
+    }
+    /// It is on the way to `cpu`.
+    pub fn send(&self, cpu: usize) {
+        if self.home() != cpu {
+            self.home.store(cpu as u32 | MOVING, Relaxed);
         }
     }
 }
+
+/// In `home`: it has not run there yet.
+const MOVING: u32 = 1 << 31;

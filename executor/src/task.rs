@@ -127,7 +127,7 @@ impl Task {
     pub fn set_affinity(&self, mask: u64) -> bool {
         self.entity().is_some_and(|entity| {
             entity.affinity.store(mask, Relaxed);
-            !entity.allows(entity.home.load(Relaxed) as usize)
+            !entity.allows(entity.home())
         })
     }
 
@@ -138,7 +138,7 @@ impl Task {
 
     /// The CPU that runs it or ran it last.
     pub fn cpu(&self) -> usize {
-        self.entity().map_or(0, |entity| entity.home.load(Relaxed) as usize)
+        self.entity().map_or(0, |entity| entity.home())
     }
 
     /// How long it has run, in ns, up to now. While another CPU is just charging it, this may be a little less than

@@ -32,6 +32,11 @@ impl executor::Platform for Machine {
     fn ring(cpu: usize) {
         arch::irq::send_ipi(cpu);
     }
+
+    fn arrived() {
+        // The thread looks around before it runs (`Thread::switch_in`).
+        memory::tlb::unsettle();
+    }
 }
 
 executor::platform!(Machine);

@@ -41,6 +41,7 @@ mod pidfds;
 mod polling;
 mod prctl;
 mod records;
+mod rseq;
 pub mod run;
 mod sched_attr;
 mod scheduling;

@@ -77,6 +77,7 @@ fn life(mut current: Current, birth: Birth) -> impl Future<Output = ()> + Send {
                     }
                     Duty::FreeMemory => apart(Box::pin(oom::relieve(&current.thread))).await,
                 }
+                current.left_cpu();
                 continue;
             }
             trace::point(Point::Enter, 0);
@@ -218,7 +219,11 @@ async fn page_fault(current: &mut Current, page: PageFault) {
     tick::note_fault(current.cx.pc());
     let result = match current.space.try_fault(page) {
         Some(result) => result,
-        None => apart(current.space.fault(page)).await,
+        None => {
+            let result = apart(current.space.fault(page)).await;
+            current.left_cpu();
+            result
+        }
     };
     let Err(error) = result else { return };
     let addr = page.addr.0;
@@ -229,6 +234,7 @@ async fn page_fault(current: &mut Current, page: PageFault) {
         FaultError::OutOfMemory => {
             // Either there is memory now, or the thread dies before it runs again.
             let _ = apart(Box::pin(oom::kill_largest(&current.thread))).await;
+            current.left_cpu();
             return;
         }
     };
@@ -288,6 +294,10 @@ fn take_signal(current: &mut Current) -> Option<Found> {
 /// Builds the handler's frame on the program's stack and blocks what is to be blocked while it runs.
 #[inline(always)]
 fn call_handler(current: &mut Current, taken: &Taken) -> Result<()> {
+    if current.rseq.is_some() {
+        // The handler goes back to the abort handler.
+        current.abort_rseq()?;
+    }
     frame::push(current, &taken.info, &taken.action)?;
     let mask = deliver::handler_mask(current, taken.info.signal, &taken.action);
     deliver::set_mask(&current.thread, mask);
@@ -317,11 +327,17 @@ async fn attend(current: &mut Current, mut first: Found, mut interrupted: Option
         }
         if thread.has(Conditions::STOP) {
             stop::park(thread).await;
+            current.left_cpu();
             continue;
         }
         if thread.has(Conditions::MIGRATE) {
             thread.clear(Conditions::MIGRATE);
             executor::yield_now().await;
+            current.left_cpu();
+            continue;
+        }
+        if thread.has(Conditions::RSEQ) {
+            settle_rseq(current).await;
             continue;
         }
         let (delivery, taken) = first.take().unwrap_or_else(|| {
@@ -347,6 +363,26 @@ async fn attend(current: &mut Current, mut first: Found, mut interrupted: Option
         deliver::set_mask(&current.thread, mask);
     }
     None
+}
+
+/// Brings what the program sees of its CPU up to date. A program whose memory does not allow that, or whose sequence is none,
+/// dies of SIGSEGV.
+async fn settle_rseq(current: &mut Current) {
+    current.thread.clear(Conditions::RSEQ);
+    let settled = loop {
+        match current.settle_rseq() {
+            Err(Error::Fault(page)) => {
+                if let Err(error) = Box::pin(fault::resolve(current, page)).await {
+                    break Err(error);
+                }
+            }
+            other => break other,
+        }
+    };
+    if settled.is_err() {
+        current.forget_rseq();
+        send::force(&current.thread, Siginfo::kernel(Signal::SIGSEGV));
+    }
 }
 
 /// A handler runs first: is the call restarted after it, or does it fail with EINTR?

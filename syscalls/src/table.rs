@@ -6,8 +6,8 @@ use crate::legacy::OLD;
 use crate::wait::Slow;
 use crate::{
     capabilities, copying, creation, epolls, fcntl, files, futex, identity, io, mapping, membarrier, mounts, names,
-    openat2, ownership, pidfds, polling, prctl, sched_attr, scheduling, signals, sizes, sockets, stat, system, sysv,
-    time, timers, unshare, xattr,
+    openat2, ownership, pidfds, polling, prctl, rseq, sched_attr, scheduling, signals, sizes, sockets, stat, system,
+    sysv, time, timers, unshare, xattr,
 };
 use base::{Errno, Result};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -82,6 +82,7 @@ const FAMILIES: &[Calls] = &[
     prctl::CALLS,
     capabilities::CALLS,
     sched_attr::CALLS,
+    rseq::CALLS,
     membarrier::CALLS,
     openat2::CALLS,
     time::CALLS,

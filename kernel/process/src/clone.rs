@@ -248,6 +248,9 @@ async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -
         charge: Some(charge),
     };
     let thread = Thread::new(owner, parent.thread.mask(), view);
+    if !flags.contains(Flags::VM) {
+        thread.watch_same_cpu(&parent.thread);
+    }
     let keeps_stack = !flags.contains(Flags::VM) || flags.contains(Flags::VFORK);
     let current = Current {
         thread,
@@ -270,6 +273,7 @@ async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -
         exiting: None,
         timer_slack: (parent.timer_slack.0, parent.timer_slack.0),
         trampoline: parent.trampoline,
+        rseq: parent.rseq.filter(|_| !flags.contains(Flags::VM)),
         undo: flags.contains(Flags::SYSVSEM).then(|| parent.undo_list().clone()),
         vfork: None,
     };
@@ -423,6 +427,7 @@ pub fn first(fs: Arc<FsContext>) -> Result<Current> {
         saved_mask: None,
         resume: None,
         trampoline: VirtAddr(0),
+        rseq: None,
         undo: None,
         exiting: None,
         timer_slack: (50_000, 50_000),

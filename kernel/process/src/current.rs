@@ -2,6 +2,7 @@
 //! thread's future and is handed by reference to everything the thread does.
 
 use crate::futex::Ticket;
+use crate::rseq::Rseq;
 use crate::signal::{Actions, SignalSet};
 use crate::thread::{Conditions, Thread};
 use alloc::boxed::Box;
@@ -112,6 +113,8 @@ pub struct Current {
     pub parked: Option<Parked>,
     /// What semaphores are to take back at its end; `None` until it shares a list or has something noted.
     pub undo: Option<Arc<UndoList>>,
+    /// Where it has registered for restartable sequences (rseq(2)).
+    pub rseq: Option<Rseq>,
     /// Where the sigreturn trampoline that the kernel supplies lies in the address space; null where there is none.
     pub trampoline: VirtAddr,
     /// Set when the thread has asked to exit: its wait status.

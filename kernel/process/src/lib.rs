@@ -28,6 +28,7 @@ pub mod pidfd;
 pub mod process;
 mod reparent;
 mod robust;
+pub mod rseq;
 pub mod signal;
 pub mod signalfd;
 pub mod thread;

@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 use arch::addr::VirtAddr;
 use base::{Credentials, rank};
 use bitflags::bitflags;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use executor::spin::SpinLock;
 use executor::{Class, SchedParams, Task};
 use memory::Space;
@@ -33,12 +33,17 @@ bitflags! {
         const MIGRATE = 16;
         /// The thread has asked to exit.
         const EXIT = 32;
+        /// What it has registered for restartable sequences is to be brought up to date.
+        const RSEQ = 64;
         /// What ends a killable wait.
         const FATAL = Conditions::KILL.bits() | Conditions::EXEC.bits();
         /// What ends an interruptible wait.
         const INTERRUPT = Conditions::FATAL.bits() | Conditions::SIGNAL.bits() | Conditions::STOP.bits();
     }
 }
+
+/// No CPU has this number.
+const UNWATCHED: u16 = u16::MAX;
 
 /// A thread's name: at most 15 bytes and a zero.
 pub type Name = [u8; 16];
@@ -79,6 +84,8 @@ pub struct Thread {
     resets_on_fork: AtomicBool,
     /// It has given away, for its end, what futexes it owned.
     owns_nothing: AtomicBool,
+    /// The CPU that its program was told it runs on (rseq(2)); [`UNWATCHED`] if it has not asked.
+    told_cpu: AtomicU16,
     mask: AtomicU64,
     /// [`Space::id`] of the address space in `view`, so that a switch need not lock that. 0 for none.
     space_id: AtomicUsize,
@@ -106,6 +113,7 @@ impl Thread {
             conditions: AtomicU32::new(0),
             resets_on_fork: AtomicBool::new(false),
             owns_nothing: AtomicBool::new(false),
+            told_cpu: AtomicU16::new(UNWATCHED),
             mask: AtomicU64::new(mask.0),
             space_id,
             waiting_for: AtomicU64::new(0),
@@ -289,6 +297,20 @@ impl Thread {
             space.activate();
         }
         ipc::acts(self.process.id());
+        let told = self.told_cpu.load(Ordering::Relaxed);
+        if told != UNWATCHED && usize::from(told) != arch::cpu::id() {
+            self.set(Conditions::RSEQ);
+        }
+    }
+
+    /// Its program was told that it runs on `cpu`, and is told of another; or it does not ask to be told any more.
+    pub(crate) fn watch_cpu(&self, cpu: Option<usize>) {
+        self.told_cpu.store(cpu.map_or(UNWATCHED, |cpu| cpu as u16), Ordering::Relaxed);
+    }
+
+    /// Its program is a copy of that of `other`, with what that was told.
+    pub(crate) fn watch_same_cpu(&self, other: &Thread) {
+        self.told_cpu.store(other.told_cpu.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Replaces the address space, or takes it away. Only the thread itself does this.

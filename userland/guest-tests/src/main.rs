@@ -34,6 +34,7 @@ mod reaping;
 mod scheduling;
 mod segments;
 mod semaphores;
+mod sequences;
 mod signals;
 mod sockets;
 mod support;
@@ -112,6 +113,7 @@ const SUITES: &[&[Test]] = &[
     letting_go::TESTS,
     inheritance::TESTS,
     semaphores::TESTS,
+    sequences::TESTS,
     messages::TESTS,
     segments::TESTS,
 ];

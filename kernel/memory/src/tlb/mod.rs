@@ -421,6 +421,11 @@ pub fn is_settled(id: usize) -> bool {
     !cpu.pending.load(Relaxed) && cpu.current.load(Relaxed).addr() == id
 }
 
+/// Has the next [`is_settled`] on the calling CPU say no.
+pub fn unsettle() {
+    state().tlb.cpus.this().pending.store(true, Relaxed);
+}
+
 /// Does what other CPUs ask of this one. To be called on an interrupt of another CPU, and whenever [`pending`]. A space
 /// that its last thread has left may be inactive afterwards.
 pub fn service() {

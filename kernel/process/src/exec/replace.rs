@@ -43,6 +43,7 @@ pub(super) async fn replace(
     }
     current.set_cred(cred);
     current.alt_stack = AltStack::default();
+    current.forget_rseq();
     current.trampoline = image.trampoline;
     current.fpu.reset();
     current.cx = Context::new(entry.pc, entry.sp);

@@ -12,6 +12,7 @@
 
 use super::image::Image;
 use super::{Request, Strings};
+use crate::rseq;
 use alloc::vec::Vec;
 use arch::addr::{PAGE_SIZE, VirtAddr};
 use base::time::USER_HZ;
@@ -106,6 +107,8 @@ fn auxiliary(image: &Image, cred: &Credentials, [name, platform, random]: [usize
         (at::AT_HWCAP2, arch::cpu::hwcap2()),
         (at::AT_EXECFN, name),
         (at::AT_PLATFORM, platform),
+        (at::AT_RSEQ_FEATURE_SIZE, rseq::FEATURES as usize),
+        (at::AT_RSEQ_ALIGN, rseq::SIZE as usize),
         (at::AT_MINSIGSTKSZ, arch::cpu::min_signal_stack()),
         (at::AT_NULL, 0),
     ];

@@ -177,6 +177,7 @@ fn fork_view(first: &Current) -> Current {
         timer_slack: (0, 0),
         trampoline: VirtAddr(0),
         undo: None,
+        rseq: None,
         vfork: None,
     }
 }
