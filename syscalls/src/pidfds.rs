@@ -20,15 +20,23 @@ pub const CALLS: Calls = &[
     (raw::__NR_pidfd_getfd, fast!(pidfd_getfd)),
 ];
 
-/// pidfd_open(2). Descriptors of single threads (PIDFD_THREAD) are not offered.
+/// PIDFD_THREAD: the descriptor is to name a thread.
+const THREAD: u32 = raw::O_EXCL;
+
+/// pidfd_open(2).
 fn pidfd_open(current: &mut Current, args: &Args) -> Result<usize> {
-    check_flags(args.uint(1), raw::O_NONBLOCK)?;
+    check_flags(args.uint(1), raw::O_NONBLOCK | THREAD)?;
     let number = u32::try_from(args.int(0)).ok().filter(|number| *number > 0).ok_or(Errno::EINVAL)?;
+    let flags = status(args.uint(1) & raw::O_NONBLOCK | raw::O_CLOEXEC);
+    if args.uint(1) & THREAD != 0 {
+        let thread = pid::find_thread(number).ok_or(Errno::ESRCH)?;
+        return install_new(current, PidFd::of_thread(&thread), flags);
+    }
     let Some(process) = pid::find_process(number) else {
         // The number of a thread that does not lead is no process's.
         return Err(if pid::find_thread(number).is_some() { Errno::EINVAL } else { Errno::ESRCH }.into());
     };
-    install_new(current, PidFd::new(process), status(args.uint(1) | raw::O_CLOEXEC))
+    install_new(current, PidFd::new(process), flags)
 }
 
 /// The description of a pidfd. EBADF for what is none.
@@ -40,10 +48,15 @@ fn described(current: &Current, args: &Args, at: usize) -> Result<Arc<Descriptio
     Ok(description)
 }
 
+/// What a description that is a pidfd's names. EBADF.
+fn pidfd(description: &Description) -> Result<&PidFd> {
+    let any = description.file().as_any().and_then(|any| any.downcast_ref::<PidFd>());
+    Ok(any.ok_or(Errno::EBADF)?)
+}
+
 /// The process of a description that is a pidfd's. ESRCH once it is reaped.
 fn process(description: &Description) -> Result<Arc<Process>> {
-    let any = description.file().as_any().and_then(|any| any.downcast_ref::<PidFd>());
-    Ok(any.ok_or(Errno::EBADF)?.process().ok_or(Errno::ESRCH)?)
+    Ok(pidfd(description)?.process().ok_or(Errno::ESRCH)?)
 }
 
 /// Whom waitid(2) with P_PIDFD waits for, and whether it only looks (PIDFD_NONBLOCK). EBADF, EINVAL.
@@ -52,22 +65,45 @@ pub fn waited_for(current: &Current, args: &Args) -> Result<(u32, bool)> {
         return Err(Errno::EINVAL.into());
     }
     let description = described(current, args, 1)?;
-    let any = description.file().as_any().and_then(|any| any.downcast_ref::<PidFd>());
-    let number = any.ok_or(Errno::EBADF)?.number();
+    let number = pidfd(&description)?.number();
     Ok((number, description.flags().contains(vfs::OpenFlags::NONBLOCK)))
 }
 
+/// Flags of pidfd_send_signal(2): whom to send it to, whatever the descriptor names.
+const TO_THREAD: u32 = 1;
+const TO_PROCESS: u32 = 2;
+const TO_GROUP: u32 = 4;
+
 /// pidfd_send_signal(2).
 fn pidfd_send_signal(current: &mut Current, args: &Args) -> Result<usize> {
-    check_flags(args.uint(3), 0)?;
-    let target = process(&*described(current, args, 0)?)?;
-    signals::send_to(current, &target, args)
+    let flags = args.uint(3);
+    check_flags(flags, TO_THREAD | TO_PROCESS | TO_GROUP)?;
+    if flags.count_ones() > 1 {
+        return Err(Errno::EINVAL.into());
+    }
+    let description = described(current, args, 0)?;
+    let pidfd = pidfd(&description)?;
+    match flags {
+        TO_GROUP => signals::send_to_group(current, pidfd.number(), args),
+        0 | TO_THREAD if flags != 0 || pidfd.is_of_thread() => match pidfd.thread() {
+            Some(thread) => signals::send_to_thread(current, &thread, args),
+            // A leader that has exited is there until its process is reaped; nothing reaches it.
+            None if pidfd.number() == process(&description)?.id() => Ok(0),
+            None => Err(Errno::ESRCH.into()),
+        },
+        _ => signals::send_to(current, &process(&description)?, args),
+    }
 }
 
 /// pidfd_getfd(2): one more descriptor of what another process has open. EPERM unless it may be traced.
 fn pidfd_getfd(current: &mut Current, args: &Args) -> Result<usize> {
     check_flags(args.uint(2), 0)?;
-    let target = process(&*described(current, args, 0)?)?.any_thread().ok_or(Errno::ESRCH)?;
+    let description = described(current, args, 0)?;
+    let target = match pidfd(&description)?.is_of_thread() {
+        true => pidfd(&description)?.thread(),
+        false => process(&description)?.any_thread(),
+    };
+    let target = target.ok_or(Errno::ESRCH)?;
     let own = Arc::ptr_eq(&target.process, &current.thread.process);
     if !own && !inspect::may_attach(&current.cred, &target) {
         return Err(Errno::EPERM.into());

@@ -53,6 +53,7 @@ fn check(current: &Current, tree: &tree::Tree, target: &Process, signal: Option<
 
 fn kill(current: &mut Current, args: &Args) -> Result<usize> {
     let signal = signal(args.int(1))?;
+    let info = signal.map(|signal| from_me(current, signal));
     match args.int(0) {
         i32::MIN => Err(Errno::ESRCH.into()),
         // Its own threads may send a process anything.
@@ -78,18 +79,18 @@ fn kill(current: &mut Current, args: &Args) -> Result<usize> {
         0 => {
             let tree = tree::lock();
             let group = current.thread.process.links(&tree).group.clone();
-            kill_all(current, &tree, group.members(&tree), signal)
+            kill_all(current, &tree, group.members(&tree), info)
         }
         -1 => {
             // Everybody but the first process and the caller. Nobody is born while the tree is held.
             let tree = tree::lock();
             let own = current.thread.process.id();
-            kill_all(current, &tree, pid::processes(2).filter(|process| process.id() != own), signal)
+            kill_all(current, &tree, pid::processes(2).filter(|process| process.id() != own), info)
         }
         group => {
             let tree = tree::lock();
             let group = tree::find_group(&tree, group.unsigned_abs()).ok_or(Errno::ESRCH)?;
-            kill_all(current, &tree, group.members(&tree), signal)
+            kill_all(current, &tree, group.members(&tree), info)
         }
     }
 }
@@ -99,14 +100,14 @@ fn kill_all(
     current: &Current,
     tree: &tree::Tree,
     targets: impl Iterator<Item = Arc<Process>>,
-    signal: Option<Signal>,
+    info: Option<Siginfo>,
 ) -> Result<usize> {
     let mut result = Err(Errno::ESRCH.into());
     for target in targets {
-        match check(current, tree, &target, signal) {
+        match check(current, tree, &target, info.map(|info| info.signal)) {
             Ok(()) => {
-                if let Some(signal) = signal {
-                    send::to_process_locked(tree, &target, from_me(current, signal))?;
+                if let Some(info) = info {
+                    send::to_process_locked(tree, &target, info)?;
                 }
                 result = Ok(0);
             }
@@ -157,8 +158,12 @@ fn kill_thread(current: &Current, group: Option<i32>, id: i32, number: i32) -> R
 
 /// A siginfo that a program made. It must not look as if the kernel or kill(2) had sent it. EPERM.
 fn forged(current: &Current, args: &Args, at: usize, signal: Signal, target: &Process) -> Result<Siginfo> {
+    given(args, at, signal, core::ptr::eq(Arc::as_ptr(&current.thread.process), target))
+}
+
+/// As [`forged`]; to itself, which is `mine`, a process may send anything.
+fn given(args: &Args, at: usize, signal: Signal, mine: bool) -> Result<Siginfo> {
     let info = Siginfo::decode(signal, &args.ptr::<[u8; info::SIZE]>(at).read()?);
-    let mine = core::ptr::eq(Arc::as_ptr(&current.thread.process), target);
     if !mine && (info.code >= 0 || info.code == code::TKILL) {
         return Err(Errno::EPERM.into());
     }
@@ -191,6 +196,36 @@ pub fn send_to(current: &Current, target: &Arc<Process>, args: &Args) -> Result<
         send::to_process_locked(&tree, target, info)?;
     }
     Ok(0)
+}
+
+/// As [`send_to`], to one thread.
+pub fn send_to_thread(current: &Current, target: &Arc<Thread>, args: &Args) -> Result<usize> {
+    let number = signal(args.int(1))?;
+    let probe = number.unwrap_or(Signal::SIGCONT);
+    let info = match args.ptr::<[u8; info::SIZE]>(2).is_null() {
+        true => Siginfo { code: code::TKILL, ..from_me(current, probe) },
+        false => forged(current, args, 2, probe, &target.process)?,
+    };
+    let tree = tree::lock();
+    check(current, &tree, &target.process, number)?;
+    if number.is_some() {
+        send::to_thread_locked(&tree, target, info)?;
+    }
+    Ok(0)
+}
+
+/// As [`send_to`], to all of a process group. ESRCH.
+pub fn send_to_group(current: &Current, group: u32, args: &Args) -> Result<usize> {
+    let number = signal(args.int(1))?;
+    let probe = number.unwrap_or(Signal::SIGCONT);
+    let info = match args.ptr::<[u8; info::SIZE]>(2).is_null() {
+        true => from_me(current, probe),
+        // Others than the caller may be among them.
+        false => given(args, 2, probe, false)?,
+    };
+    let tree = tree::lock();
+    let group = tree::find_group(&tree, group).ok_or(Errno::ESRCH)?;
+    kill_all(current, &tree, group.members(&tree), number.map(|_| info))
 }
 
 fn tgsigqueueinfo(current: &mut Current, args: &Args) -> Result<usize> {

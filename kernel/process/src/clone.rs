@@ -95,8 +95,6 @@ const RULES: &[(Flags, Flags, bool)] = &[
     (Flags::THREAD, Flags::NEWUSER, false),
     (Flags::THREAD, Flags::NEWPID, false),
     (Flags::PIDFD, Flags::DETACHED, false),
-    // Descriptors of single threads are not offered.
-    (Flags::PIDFD, Flags::THREAD, false),
     (Flags::NEWIPC, Flags::SYSVSEM, false),
 ];
 
@@ -177,7 +175,7 @@ fn start(
     let thread = current.thread.clone();
     let tree = link(parent, request, &thread, process.as_ref())?;
     if let Some(pidfd) = pidfd {
-        parent.files.fill(pidfd, PidFd::describe(&thread.process));
+        parent.files.fill(pidfd, PidFd::describe(&thread));
     }
     let mut view = thread.view.lock();
     view.pid.set_thread(&thread);

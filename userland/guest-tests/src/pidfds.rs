@@ -7,9 +7,10 @@ use rt::raw::general::*;
 use rt::raw::ioctl::FIOASYNC;
 use rt::signal;
 use rt::sys::{self, Errno, check};
+use rt::thread::{Join, map_stack};
 use rt::{println, syscall2, syscall3, syscall4, syscall5};
 
-use crate::support::{become_user, call};
+use crate::support::{become_user, call, eventually};
 use crate::{Outcome, check, tests};
 
 tests! {
@@ -18,6 +19,9 @@ tests! {
     waitid_takes_a_pidfd,
     clone_gives_the_parent_a_pidfd,
     a_pidfd_of_nobody_is_refused,
+    a_pidfd_of_a_thread_is_ready_once_that_has_exited,
+    a_pidfd_of_a_thread_carries_signals_to_that_thread,
+    clone_gives_a_pidfd_of_a_thread,
     pidfd_getfd_gives_what_another_process_has_open,
     pidfd_getfd_is_for_those_who_may_trace,
     a_file_with_o_async_signals_its_owner,
@@ -242,4 +246,150 @@ fn pidfd_getfd_is_for_those_who_may_trace() -> Outcome {
     check!(getfd(pidfd, 0, 0) == Err(Errno(EPERM)));
     sys::write(gate, b"x")?;
     Ok(())
+}
+
+static STAGE: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn wait_for_the_end(_: usize) -> i32 {
+    STAGE.store(call(__NR_gettid, []).map_or(1, |id| id as u32), Ordering::SeqCst);
+    while STAGE.load(Ordering::SeqCst) != 2 {
+        sys::sleep_ms(1);
+    }
+    0
+}
+
+const PIDFD_THREAD: u32 = O_EXCL;
+
+/// What poll says of a descriptor.
+fn events(fd: i32, ms: i64) -> Result<u32, Errno> {
+    let mut one = [pollfd { fd, events: POLLIN as i16, revents: 0 }];
+    sys::poll(&mut one, ms)?;
+    Ok(one[0].revents as u32)
+}
+
+fn a_pidfd_of_a_thread_is_ready_once_that_has_exited() -> Outcome {
+    let join = Join::new();
+    // SAFETY: the stack is new and the thread is waited for.
+    let tid = unsafe { join.spawn(map_stack(16 * 1024)?, wait_for_the_end, 0)? };
+    let fd = match pidfd_open(tid, PIDFD_THREAD) {
+        // Before Linux 6.9.
+        Err(Errno(EINVAL)) => {
+            STAGE.store(2, Ordering::SeqCst);
+            join.wait();
+            return Ok(());
+        }
+        fd => fd?,
+    };
+    check!(pidfd_open(tid, 0).is_err());
+    check!(events(fd, 20)? == 0);
+    check!(pidfd_signal(fd, 0)? == 0);
+    check!(becomes_thread(tid));
+    STAGE.store(2, Ordering::SeqCst);
+    check!(events(fd, 5000)? & POLLIN == POLLIN);
+    join.wait();
+    check!(eventually(|| pidfd_signal(fd, 0) == Err(Errno(ESRCH))));
+    check!(eventually(|| events(fd, 0).is_ok_and(|found| found == POLLIN | POLLHUP)));
+    check!(pidfd_open(tid, PIDFD_THREAD) == Err(Errno(ESRCH)));
+    Ok(())
+}
+
+fn becomes_thread(tid: i32) -> bool {
+    eventually(|| STAGE.load(Ordering::SeqCst) == tid as u32)
+}
+
+static TOLD: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn note_thread(_: i32, info: *mut siginfo_t, _: *mut core::ffi::c_void) {
+    // SAFETY: the handler was installed with SA_SIGINFO; the code lies 8 bytes into the structure.
+    CODE.store(unsafe { info.cast::<i32>().add(2).read() }, Ordering::SeqCst);
+    TOLD.store(call(__NR_gettid, []).map_or(1, |id| id as u32), Ordering::SeqCst);
+}
+
+fn a_pidfd_of_a_thread_carries_signals_to_that_thread() -> Outcome {
+    signal::handle(SIGUSR1, note_thread, SA_SIGINFO)?;
+    let join = Join::new();
+    // SAFETY: the stack is new and the thread is waited for.
+    let tid = unsafe { join.spawn(map_stack(16 * 1024)?, wait_for_the_end, 0)? };
+    check!(becomes_thread(tid));
+    if let Ok(fd) = pidfd_open(tid, PIDFD_THREAD) {
+        pidfd_signal(fd, SIGUSR1)?;
+        check!(eventually(|| TOLD.load(Ordering::SeqCst) == tid as u32));
+        check!(CODE.load(Ordering::SeqCst) == -6);
+        // The flag says whom, whatever the descriptor is.
+        let own = pidfd_open(sys::getpid(), 0)?;
+        let send = |fd: i32, flags: usize| call(__NR_pidfd_send_signal, [fd as usize, SIGUSR1 as usize, 0, flags]);
+        send(own, 1)?;
+        check!(eventually(|| TOLD.load(Ordering::SeqCst) == sys::getpid() as u32));
+        check!(CODE.load(Ordering::SeqCst) == -6);
+        TOLD.store(0, Ordering::SeqCst);
+        send(own, 2)?;
+        check!(eventually(|| TOLD.load(Ordering::SeqCst) != 0) && CODE.load(Ordering::SeqCst) == 0);
+        check!(send(own, 3) == Err(Errno(EINVAL)) && send(own, 8) == Err(Errno(EINVAL)));
+        // The tests run in sessions, and so in groups, of their own.
+        TOLD.store(0, Ordering::SeqCst);
+        send(own, 4)?;
+        check!(eventually(|| TOLD.load(Ordering::SeqCst) != 0));
+        check!(send(fd, 4) == Err(Errno(ESRCH)));
+    }
+    STAGE.store(2, Ordering::SeqCst);
+    join.wait();
+    Ok(())
+}
+
+fn clone_gives_a_pidfd_of_a_thread() -> Outcome {
+    let mut fd = -1i32;
+    // In pidfd, stack and stack_size; the flags are those of a thread.
+    let stack = map_stack(16 * 1024)? as u64;
+    let flags = u64::from(rt::thread::THREAD_FLAGS | CLONE_PIDFD);
+    let record = [flags, &raw mut fd as u64, 0, 0, 0, stack - 16 * 1024, 16 * 1024, 0];
+    match clone3_thread(&record)? {
+        None => return Ok(()),
+        Some(tid) => check!(tid > 0),
+    }
+    // SAFETY: the kernel has written it.
+    let fd = unsafe { (&raw const fd).read_volatile() };
+    check!(fd > 2);
+    check!(events(fd, 5000)? & POLLIN == POLLIN);
+    Ok(())
+}
+
+/// A thread that exits at once. `None` where the kernel makes no pidfds of threads.
+fn clone3_thread(record: &[u64; 8]) -> Result<Option<usize>, Errno> {
+    let result: isize;
+    // SAFETY: the thread touches nothing: it exits by the next call.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        core::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor edi, edi",
+            "mov eax, 60",
+            "syscall",
+            "2:",
+            inlateout("rax") __NR_clone3 as isize => result,
+            in("rdi") record.as_ptr(),
+            in("rsi") 64,
+            out("rcx") _,
+            out("r11") _,
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        core::arch::asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x8, 93",
+            "svc 0",
+            "2:",
+            inlateout("x0") record.as_ptr() as isize => result,
+            in("x1") 64,
+            in("x8") __NR_clone3 as usize,
+        );
+    }
+    match check(result) {
+        Err(Errno(EINVAL)) => Ok(None),
+        other => other.map(Some),
+    }
 }
