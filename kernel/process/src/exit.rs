@@ -87,6 +87,7 @@ pub fn finish(mut current: Current, status: i32) {
     }
     let mut tree = tree::lock();
     let last = leave_process(&tree, &thread, status);
+    let executable = last.and_then(|_| process.shared.lock().executable.take());
     drop(thread.view.lock().charge.take());
     if let Some(status) = last {
         let leads = tree::session_of(&tree, &process) == process.id();
@@ -106,6 +107,7 @@ pub fn finish(mut current: Current, status: i32) {
         reparent::leave_to_sibling(&tree, &thread);
     }
     drop(tree);
+    drop(executable);
     if !thread.is_leader() {
         let pid = thread.view.lock().pid.clone();
         pid.release();

@@ -74,8 +74,8 @@ pub struct Shared {
     pub last_name: crate::thread::Name,
     /// Fires when the process was made by vfork and lets go of its parent's memory.
     pub vfork: Option<Arc<Completion>>,
-    /// The executable, for /proc/PID/exe.
-    pub executable: Option<vfs::Location>,
+    /// The executable, which nobody may write until the process has exited; for /proc/PID/exe.
+    pub executable: Option<Arc<vfs::Executed>>,
     /// Where its argument and its environment strings lie, for /proc/PID/cmdline and environ.
     pub strings: ((usize, usize), (usize, usize)),
 }

@@ -5,6 +5,7 @@ use crate::file::Caller;
 use crate::inode::{Attributes, FileType};
 use crate::mount::{Location, MountFlags};
 use crate::permission::{self, Access, SET_GID, SET_UID};
+use crate::writers::Beginning;
 use base::{Capability, Credentials, Errno, Result, Timespec};
 
 /// chmod(2). EPERM unless the caller owns the file; EROFS; EOPNOTSUPP for a symbolic link.
@@ -88,7 +89,7 @@ pub fn set_times(caller: &Caller, at: &Location, atime: SetTime, mtime: SetTime)
     at.inode().set_attributes(&Attributes { atime: time(atime), mtime: time(mtime), ..Attributes::default() })
 }
 
-/// truncate(2): EISDIR, EINVAL, EACCES, EROFS, and what the inode gives.
+/// truncate(2): EISDIR, EINVAL, EACCES, EROFS, ETXTBSY, and what the inode gives.
 pub fn truncate(caller: &Caller, at: &Location, size: i64) -> Result<()> {
     let size = u64::try_from(size).map_err(|_| Errno::EINVAL)?;
     match at.inode().kind() {
@@ -98,6 +99,7 @@ pub fn truncate(caller: &Caller, at: &Location, size: i64) -> Result<()> {
     }
     at.check_writable()?;
     permission::check_inode(caller.cred, &**at.inode(), Access::WRITE)?;
+    let _writing = Beginning::new(at.inode().writers())?;
     strip_set_id(caller, at)?;
     at.inode().truncate(size)
 }

@@ -56,6 +56,8 @@ pub struct Description {
     signaller: SpinLock<Option<Arc<Signaller>>>,
     /// Whether it may own file locks.
     locked: AtomicBool,
+    /// Whether it is counted among those who write the file at its location.
+    writes: AtomicBool,
     /// The epolls that watch it.
     pub(crate) watchers: SpinLock<Vec<Watcher>>,
 }
@@ -100,8 +102,14 @@ impl Description {
             position: SpinLock::new(ranks::POSITION, 0),
             signaller: SpinLock::new(ranks::SIGNALLER, None),
             locked: AtomicBool::new(false),
+            writes: AtomicBool::new(false),
             watchers: SpinLock::new(ranks::WATCHERS, Vec::new()),
         })
+    }
+
+    /// It was counted among those who write the file, and is counted out at its end.
+    pub(crate) fn counts_as_writer(&self) {
+        self.writes.store(true, Ordering::Relaxed);
     }
 
     /// The file.
@@ -370,5 +378,10 @@ impl Drop for Description {
             locks::release_description(self);
         }
         self.file.close();
+        if *self.writes.get_mut()
+            && let Some(writers) = self.location.as_ref().and_then(|at| at.inode().writers())
+        {
+            writers.end();
+        }
     }
 }

@@ -7,6 +7,7 @@
 use crate::file::{Caller, File};
 use crate::flags::OpenFlags;
 use crate::mount::Location;
+use crate::writers::Writers;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base::{Errno, Result, Timespec};
@@ -347,6 +348,11 @@ pub trait Inode: Send + Sync {
 
     /// Who maps the file.
     fn mappings(&self) -> Option<&Mappings> {
+        None
+    }
+
+    /// Who writes or executes it; `None` for what is not a regular file, or is never executed.
+    fn writers(&self) -> Option<&Writers> {
         None
     }
 

@@ -44,6 +44,7 @@ pub mod signalled;
 mod tests;
 pub mod timerfd;
 pub mod tmpfs;
+mod writers;
 
 pub use context::FsContext;
 pub use dentry::Dentry;
@@ -53,6 +54,7 @@ pub use file::{Caller, File};
 pub use flags::OpenFlags;
 pub use inode::{Device, FileType, Inode, Metadata};
 pub use mount::{FileSystem, Location, Mount};
+pub use writers::{Executed, Writers};
 
 #[cfg(test)]
 executor::hosted_platform!();

@@ -10,6 +10,7 @@ use crate::mount::{Location, MountFlags};
 use crate::names;
 use crate::path::{LastKind, Walk, Walker};
 use crate::permission::{self, Access};
+use crate::writers::Beginning;
 use alloc::sync::Arc;
 use base::{Errno, Error, Result};
 
@@ -133,16 +134,22 @@ fn open_found(caller: &Caller, found: &Found, flags: OpenFlags) -> Result<Arc<De
     let file = inode.ownership();
     if !found.created {
         check_open(caller, at, &file, flags)?;
-        if flags.contains(OpenFlags::TRUNC) && file.kind == FileType::Regular {
-            attributes::strip_set_id(caller, at)?;
-            inode.truncate(0)?;
-        }
+    }
+    let written = flags.writable() || flags.contains(OpenFlags::TRUNC);
+    let writing = Beginning::new(inode.writers().filter(|_| written))?;
+    if !found.created && flags.contains(OpenFlags::TRUNC) && file.kind == FileType::Regular {
+        attributes::strip_set_id(caller, at)?;
+        inode.truncate(0)?;
     }
     let opened: Arc<dyn File> = match file.kind {
         FileType::Directory => Arc::new(Directory::new(at.clone())),
         _ => inode.clone().open(caller, flags)?,
     };
-    Ok(Description::new(opened, Some(at.clone()), flags))
+    let description = Description::new(opened, Some(at.clone()), flags);
+    if flags.writable() && writing.keep() {
+        description.counts_as_writer();
+    }
+    Ok(description)
 }
 
 fn check_open(caller: &Caller, at: &Location, file: &crate::inode::Ownership, flags: OpenFlags) -> Result<()> {

@@ -8,12 +8,15 @@ use rt::raw::general::*;
 use rt::sys::{self, Errno};
 
 use crate::fuzz::Rng;
+use crate::support::{call, eventually, in_child, start};
 use crate::{Outcome, Why, check, tests};
 
 tests! {
     files_that_are_no_programs_are_refused,
     a_script_without_a_sound_interpreter_is_refused,
     damaged_programs_are_refused_or_end_and_harm_nobody,
+    a_file_that_is_open_for_writing_is_not_executed,
+    a_file_that_is_executed_is_not_written,
 }
 
 const PATH: &CStr = c"/tmp/guest-tests-program";
@@ -162,6 +165,53 @@ fn damaged_programs_are_refused_or_end_and_harm_nobody() -> Outcome {
         file[..512].copy_from_slice(&old);
     }
     check!(error_of(file)?.is_none());
+    sys::unlink(PATH)?;
+    Ok(())
+}
+
+fn a_file_that_is_open_for_writing_is_not_executed() -> Outcome {
+    write_program(own_file()?)?;
+    let fd = sys::open(PATH, O_WRONLY, 0)?;
+    let status = in_child(|| {
+        check!(execute(PATH) == Errno(ETXTBSY));
+        sys::close(fd)?;
+        // The parent has it open still.
+        check!(execute(PATH) == Errno(ETXTBSY));
+        Ok(())
+    })?;
+    check!(status == 0);
+    sys::close(fd)?;
+    // Reading it is no matter.
+    let fd = sys::open(PATH, O_RDONLY, 0)?;
+    check!(in_child(|| Err(execute(PATH).into()))? == 0);
+    sys::close(fd)?;
+    sys::unlink(PATH)?;
+    Ok(())
+}
+
+fn a_file_that_is_executed_is_not_written() -> Outcome {
+    write_program(own_file()?)?;
+    let gate = sys::pipe(0)?;
+    let child = start(|| {
+        // It reads its standard input to the end.
+        sys::dup3(gate[0], 0, 0)?;
+        sys::close(gate[1])?;
+        let argv = [c"x".as_ptr().cast(), c"read".as_ptr().cast(), ptr::null()];
+        // SAFETY: both vectors end with a null pointer.
+        Err(unsafe { sys::execve(PATH, argv.as_ptr(), argv[2..].as_ptr()) }.into())
+    })?;
+    let busy = Err(Errno(ETXTBSY));
+    check!(eventually(|| sys::open(PATH, O_WRONLY, 0).map(sys::close).map(drop) == busy.map(drop)));
+    check!(sys::open(PATH, O_RDWR, 0) == busy.map(|()| 0));
+    check!(sys::open(PATH, O_WRONLY | O_TRUNC, 0) == busy.map(|()| 0));
+    check!(call(__NR_truncate, [PATH.as_ptr() as usize, 0]) == busy.map(|()| 0));
+    let fd = sys::open(PATH, O_RDONLY, 0)?;
+    sys::close(fd)?;
+    sys::close(gate[1])?;
+    check!(sys::wait4(child, 0)? == (child, 0));
+    // It may be written once nobody executes it, and be unlinked while somebody does.
+    let fd = sys::open(PATH, O_WRONLY, 0)?;
+    sys::close(fd)?;
     sys::unlink(PATH)?;
     Ok(())
 }

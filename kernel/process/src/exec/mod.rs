@@ -20,7 +20,7 @@ use vfs::inode::FileType;
 use vfs::mount::MountFlags;
 use vfs::path::{Follow, Walk};
 use vfs::permission::{self, Access};
-use vfs::{Description, Location, OpenFlags};
+use vfs::{Description, Executed, Location, OpenFlags};
 
 /// Strings for the new program: arguments or environment, each with its terminating zero.
 #[derive(Default)]
@@ -90,7 +90,7 @@ pub async fn execute(current: &mut Current, mut request: Request) -> Result<()> 
     let image = image::build(current, &request, &opened, &limits).await?;
     let cred = new_credentials(current, &opened);
     let entry = stack::fill(&image, &request, &cred, &limits).await?;
-    replace::replace(current, request, image, entry, cred, opened.location().clone()).await
+    replace::replace(current, request, image, entry, cred, opened.executed).await
 }
 
 /// Bytes of a program that tell what it is.
@@ -99,17 +99,18 @@ const HEAD: usize = 256;
 /// A file that may be executed, opened.
 struct Opened {
     file: Arc<Description>,
-    location: Location,
+    executed: Executed,
     head: Vec<u8>,
 }
 
 impl Opened {
     fn location(&self) -> &Location {
-        &self.location
+        self.executed.location()
     }
 }
 
-/// Opens a file for execution. EACCES unless it is a regular file that the caller may execute, on a mount that allows it.
+/// Opens a file for execution. EACCES unless it is a regular file that the caller may execute, on a mount that allows it;
+/// ETXTBSY while somebody writes it.
 fn open(current: &Current, location: &Location) -> Result<Opened> {
     let inode = location.inode();
     let metadata = inode.metadata();
@@ -120,12 +121,13 @@ fn open(current: &Current, location: &Location) -> Result<Opened> {
     // Reading is the kernel's, whatever the mode says.
     let kernel = Credentials::root();
     let caller = vfs::Caller::kernel(&kernel);
+    let executed = Executed::new(location.clone())?;
     let file = inode.clone().open(&caller, OpenFlags::empty())?;
     let file = Description::new(file, Some(location.clone()), OpenFlags::empty());
     let mut head = alloc::vec![0; HEAD];
     let read = read_at(&file, 0, &mut head)?;
     head.truncate(read);
-    Ok(Opened { file, location: location.clone(), head })
+    Ok(Opened { file, executed, head })
 }
 
 /// Reads from a program file with the kernel's rights. Returns how many bytes there were.
@@ -155,9 +157,9 @@ fn new_credentials(current: &Current, opened: &Opened) -> Arc<Credentials> {
     // Bits of `securebits`.
     const NOROOT: u32 = 1;
     const KEEP_CAPS: u32 = 1 << 4;
-    let metadata = opened.location.inode().metadata();
+    let metadata = opened.location().inode().metadata();
     let mut cred = (*current.cred).clone();
-    if !cred.no_new_privs && !opened.location.mount.flags().contains(MountFlags::NOSUID) {
+    if !cred.no_new_privs && !opened.location().mount.flags().contains(MountFlags::NOSUID) {
         if metadata.mode & permission::SET_UID != 0 {
             cred.euid = metadata.uid;
         }

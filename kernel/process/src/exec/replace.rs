@@ -9,7 +9,7 @@ use crate::{exit, reparent, tree};
 use alloc::sync::Arc;
 use arch::user::Context;
 use base::{Credentials, Error, Restart, Result};
-use vfs::Location;
+use vfs::Executed;
 
 /// Replaces the caller's program. Fails only if the process is being killed.
 pub(super) async fn replace(
@@ -18,7 +18,7 @@ pub(super) async fn replace(
     image: Image,
     entry: Entry,
     cred: Arc<Credentials>,
-    executable: Location,
+    executable: Executed,
 ) -> Result<()> {
     end_other_threads(current).await?;
     exit::release_memory(current).await;
@@ -49,11 +49,12 @@ pub(super) async fn replace(
     current.cx = Context::new(entry.pc, entry.sp);
     current.resume = None;
     let process = current.thread.process.clone();
-    {
+    let before = {
         let mut shared = process.shared.lock();
-        shared.executable = Some(executable);
         shared.strings = (entry.args, entry.env);
-    }
+        shared.executable.replace(Arc::new(executable))
+    };
+    drop(before);
     current.thread.view.lock().name = name_of(&request.name);
     let tree = tree::lock();
     process.links(&tree).did_exec = true;

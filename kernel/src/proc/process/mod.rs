@@ -159,7 +159,7 @@ fn exe(process: &Process, _: &Caller) -> Result<Link> {
     // A process that has exited runs nothing.
     process.thread().ok_or(Errno::ENOENT)?;
     let executable = process.process()?.shared.lock().executable.clone();
-    Ok(Link::Location(executable.ok_or(Errno::ENOENT)?))
+    Ok(Link::Location(executable.ok_or(Errno::ENOENT)?.location().clone()))
 }
 
 fn mounts(process: &Process, out: &mut Buffer, show: fn(&Location, &mut dyn Write) -> core::fmt::Result) -> Shown {

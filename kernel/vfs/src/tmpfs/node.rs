@@ -12,6 +12,7 @@ use crate::inode::{
 use crate::mount::FileSystem;
 use crate::permission::{SET_GID, SET_UID};
 use crate::pipe::Pipe;
+use crate::writers::Writers;
 use crate::{clock, devices, ranks};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
@@ -65,6 +66,7 @@ pub(super) struct Regular {
     pub mappings: Mappings,
     /// Shared mappings that may be written, for F_SEAL_WRITE.
     pub writable_maps: AtomicU32,
+    pub writers: Writers,
 }
 
 impl Node {
@@ -76,6 +78,7 @@ impl Node {
                 writing: SpinLock::new(ranks::WRITE, ()),
                 mappings: Mappings::new(),
                 writable_maps: AtomicU32::new(0),
+                writers: Writers::new(),
             }),
             NewKind::Directory => Content::Directory,
             NewKind::Symlink(target) => Content::Symlink(target.into()),
@@ -325,6 +328,10 @@ impl Inode for Node {
 
     fn mappings(&self) -> Option<&Mappings> {
         self.regular().map(|regular| &regular.mappings)
+    }
+
+    fn writers(&self) -> Option<&Writers> {
+        self.regular().map(|regular| &regular.writers)
     }
 
     fn bound(&self) -> Option<Bound> {
