@@ -39,6 +39,8 @@ pub struct Context<'a> {
 pub trait Paths {
     /// Makes a socket file at `path` that stands for `node`. EADDRINUSE if the name exists, else as mknod(2).
     fn create(&self, path: &[u8], node: Arc<Node>) -> Result<()>;
+    /// Takes a socket file away again that was just made.
+    fn remove(&self, path: &[u8]) -> Result<()>;
     /// What the socket file at `path` stands for. ECONNREFUSED if it is no socket; EACCES without write permission; else
     /// as open(2).
     fn find(&self, path: &[u8]) -> Result<Arc<Node>>;
@@ -49,6 +51,10 @@ pub struct NoPaths;
 
 impl Paths for NoPaths {
     fn create(&self, _path: &[u8], _node: Arc<Node>) -> Result<()> {
+        Err(Errno::ENOENT.into())
+    }
+
+    fn remove(&self, _path: &[u8]) -> Result<()> {
         Err(Errno::ENOENT.into())
     }
 

@@ -25,6 +25,11 @@ impl Paths for Names<'_> {
         }
     }
 
+    fn remove(&self, path: &[u8]) -> Result<()> {
+        let caller = self.0.caller();
+        vfs::names::unlink(&Walk::new(&caller, &self.0.fs, None), path)
+    }
+
     fn find(&self, path: &[u8]) -> Result<Arc<Node>> {
         let caller = self.0.caller();
         let found = Walk::new(&caller, &self.0.fs, None).resolve(path, Follow::Yes)?;

@@ -13,6 +13,7 @@ tests! {
     a_socketpair_carries_bytes_both_ways,
     a_unix_stream_connects_by_path,
     a_unix_stream_connects_by_abstract_name,
+    a_unix_socket_that_has_a_name_is_told_first_that_the_new_one_is_taken,
     a_path_without_a_listener_is_refused,
     a_record_that_does_not_fit_is_cut_and_told,
     scm_rights_passes_an_open_file,
@@ -102,6 +103,22 @@ fn a_unix_stream_connects_by_path() -> Outcome {
     check!(bind(second, &address) == Err(Errno(EADDRINUSE)));
     sys::unlink(path)?;
     check!(connect(second, &address) == Err(Errno(ENOENT)));
+    Ok(())
+}
+
+fn a_unix_socket_that_has_a_name_is_told_first_that_the_new_one_is_taken() -> Outcome {
+    let paths = [c"/tmp/guest-tests-bound", c"/tmp/guest-tests-other"];
+    for path in paths {
+        let _ = sys::unlink(path);
+    }
+    let bound = socket(AF_UNIX, SOCK_STREAM)?;
+    bind(bound, &Address::unix(paths[0].to_bytes()))?;
+    check!(bind(bound, &Address::unix(paths[0].to_bytes())) == Err(Errno(EADDRINUSE)));
+    check!(bind(bound, &Address::unix(b"/tmp/not-there/x")) == Err(Errno(ENOENT)));
+    check!(bind(bound, &Address::unix(paths[1].to_bytes())) == Err(Errno(EINVAL)));
+    // Nothing is left of the attempt.
+    check!(sys::unlink(paths[1]) == Err(Errno(ENOENT)));
+    sys::unlink(paths[0])?;
     Ok(())
 }
 

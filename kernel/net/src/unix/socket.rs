@@ -176,23 +176,36 @@ impl UnixSocket {
 
     pub(super) fn bind_to(&self, cx: &Context, address: &Address) -> Result<()> {
         let Address::Unix(wanted) = address else { return Err(Errno::EINVAL.into()) };
-        if *self.end.name.lock() != UnixAddress::Unnamed {
-            // Binding again to no name in particular is no change.
-            return if *wanted == UnixAddress::Unnamed { Ok(()) } else { Err(Errno::EINVAL.into()) };
-        }
+        let bound = *self.end.name.lock() != UnixAddress::Unnamed;
         let name = match wanted {
+            // Binding again to no name in particular is no change.
+            UnixAddress::Unnamed if bound => return Ok(()),
+            UnixAddress::Abstract(_) if bound => return Err(Errno::EINVAL.into()),
             UnixAddress::Unnamed => UnixAddress::Abstract(self.net.unix.bind_any(&self.me)?),
             UnixAddress::Abstract(name) => {
                 self.net.unix.bind(name, &self.me)?;
                 wanted.clone()
             }
+            // That the name cannot be made is told first.
             UnixAddress::Path(path) => {
                 cx.paths.create(path, Node::new(self.me.clone()))?;
                 wanted.clone()
             }
         };
-        *self.end.name.lock() = name;
-        Ok(())
+        {
+            let mut own = self.end.name.lock();
+            if *own == UnixAddress::Unnamed {
+                *own = name;
+                return Ok(());
+            }
+        }
+        // It had a name, or another thread has just given it one.
+        match &name {
+            UnixAddress::Path(path) => cx.paths.remove(path)?,
+            UnixAddress::Abstract(name) => self.net.unix.unbind(name, &self.me),
+            UnixAddress::Unnamed => {}
+        }
+        Err(Errno::EINVAL.into())
     }
 
     pub(super) fn start_listening(&self, cx: &Context, backlog: i32) -> Result<()> {
