@@ -73,6 +73,11 @@ impl Bounds {
         self.limit.is_none() && self.mask.is_none()
     }
 
+    /// Whether there is neither a mask nor a place where what is left of the time goes: the limit was a number (poll(2)).
+    pub fn is_unseen(&self) -> bool {
+        self.mask.is_none() && self.remaining.is_none()
+    }
+
     /// The end on the monotonic clock.
     pub fn deadline(&self) -> Option<u64> {
         self.limit.map(|limit| monotonic().saturating_add(limit))
@@ -108,12 +113,17 @@ impl Bounds {
 }
 
 /// Waits for `ready`, but not after `deadline`: `None` when the time is up.
-pub async fn bounded<F: Future>(current: &Current, deadline: Option<u64>, ready: F) -> Result<Option<F::Output>> {
+pub async fn bounded<F: Future>(
+    current: &Current,
+    restart: Restart,
+    deadline: Option<u64>,
+    ready: F,
+) -> Result<Option<F::Output>> {
     match deadline {
-        None => current.thread.interruptible(Restart::IfUnhandled, ready).await.map(Some),
+        None => current.thread.interruptible(restart, ready).await.map(Some),
         Some(at) => {
             let limited = executor::timeout_at(at, ready);
-            Ok(current.thread.interruptible(Restart::IfUnhandled, limited).await?.ok())
+            Ok(current.thread.interruptible(restart, limited).await?.ok())
         }
     }
 }

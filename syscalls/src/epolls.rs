@@ -138,10 +138,10 @@ fn start(current: &mut Current, args: &Args, bounds: Bounds) -> Result<usize> {
     match collect(current, &description, args, max) {
         Ok(0) if bounds.is_plain() => {
             // A handler ends the call whatever its flags say (signal(7)).
-            Err(description.unready(current, Error::WouldBlock, Events::IN, Restart::IfUnhandled))
+            Err(description.unready(current, Error::WouldBlock, Events::IN, Restart::Never))
         }
         Ok(0) if !bounds.is_over() => Err(Error::WouldBlock),
-        other => other.map_err(|error| description.unready(current, error, Events::IN, Restart::IfUnhandled)),
+        other => other.map_err(|error| description.unready(current, error, Events::IN, Restart::Never)),
     }
 }
 
@@ -190,7 +190,7 @@ fn wait(current: &Current, args: &Args, deadline: Option<u64>) -> impl Future<Ou
                     other => Some(other),
                 });
             let ready = ready.after_failure();
-            match bounded(current, deadline, ready).await? {
+            match bounded(current, Restart::Never, deadline, ready).await? {
                 None => return Ok(0),
                 Some(Err(Error::Fault(page))) => fault::resolve(current, page).await?,
                 Some(other) => return other,

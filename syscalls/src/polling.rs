@@ -11,10 +11,12 @@ use crate::table::{Calls, slow};
 use crate::wait::Slow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::{Errno, Error, Events, Result};
+use arch::addr::VirtAddr;
+use base::{Errno, Error, Events, Restart, Result};
 use linux_raw_sys::general as raw;
 use memory::user::UserPtr;
 use process::Current;
+use process::current::Resume;
 use process::limits::Resource;
 use vfs::Description;
 use vfs::poll::{Watch, ready, wait_any};
@@ -107,12 +109,12 @@ impl Targets {
             let watch =
                 |i: usize| self.few[i].as_ref().map_or(none, |target| Watch::new(&target.file, target.interest));
             let watches = [watch(0), watch(1)];
-            bounded(current, deadline, wait_any(&watches, check)).await?
+            bounded(current, Restart::IfUnhandled, deadline, wait_any(&watches, check)).await?
         } else {
             let mut watches = Vec::new();
             watches.try_reserve_exact(self.many.len() + 2).map_err(|_| Errno::ENOMEM)?;
             watches.extend(self.iter().map(|target| Watch::new(&target.file, target.interest)));
-            bounded(current, deadline, wait_any(&watches, check)).await?
+            bounded(current, Restart::IfUnhandled, deadline, wait_any(&watches, check)).await?
         };
         done.transpose()
     }
@@ -218,6 +220,14 @@ impl Polling {
         Ok(targets)
     }
 
+    /// A wait whose end the program cannot look up: interrupted, it goes on to the same end.
+    async fn wait_until(&self, current: &mut Current, until: u64) -> Result<usize> {
+        let result = self.wait(current, Some(until)).await;
+        let Err(Error::Interrupted(_)) = result else { return result };
+        current.resume = Some(Resume::Poll { fds: self.fds.addr(), count: self.count as u32, until });
+        Err(Error::Interrupted(Restart::Resume))
+    }
+
     async fn wait(&self, current: &Current, deadline: Option<u64>) -> Result<usize> {
         let targets = loop {
             match self.targets(current) {
@@ -238,7 +248,16 @@ pub async fn finish_poll(current: &mut Current, args: &Args, decode: fn(&Args) -
         }
     };
     let deadline = call.bounds.deadline();
+    if let (Some(until), true) = (deadline, call.bounds.is_unseen()) {
+        return call.wait_until(current, until).await;
+    }
     call.bounds.begin(current);
     let result = call.wait(current, deadline).await;
     call.bounds.end(current, deadline, result).await
+}
+
+/// Goes on with a poll(2) that was interrupted, and that no handler has seen.
+pub async fn resume(current: &mut Current, fds: VirtAddr, count: u32, until: u64) -> Result<usize> {
+    let call = Polling { fds: UserPtr::new(fds), count: count as usize, bounds: Bounds::default() };
+    call.wait_until(current, until).await
 }

@@ -390,7 +390,7 @@ fn before_handler(current: &mut Current, restart: Restart, number: usize, action
     let again = match restart {
         Restart::Always => true,
         Restart::IfAsked => action.flags.contains(SaFlags::RESTART),
-        Restart::IfUnhandled | Restart::Resume => false,
+        Restart::IfUnhandled | Restart::Never | Restart::Resume => false,
     };
     if again {
         current.cx.rewind_syscall(number);
@@ -399,9 +399,10 @@ fn before_handler(current: &mut Current, restart: Restart, number: usize, action
     }
 }
 
-/// No handler runs: the call is issued once more, as itself or as restart_syscall(2).
+/// No handler runs: the call is issued once more, as itself or as restart_syscall(2), unless it never is.
 fn without_handler(current: &mut Current, restart: Restart, number: usize) {
     let number = match restart {
+        Restart::Never => return current.cx.set_syscall_result(Errno::EINTR.to_result()),
         Restart::Resume => linux_raw_sys::general::__NR_restart_syscall as usize,
         _ => number,
     };

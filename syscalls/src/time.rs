@@ -3,6 +3,7 @@
 use crate::args::Args;
 use crate::creation::now;
 use crate::fault;
+use crate::polling;
 use crate::table::{Calls, fast, slow};
 use crate::wait::Slow;
 use arch::addr::VirtAddr;
@@ -210,6 +211,7 @@ pub async fn restart_syscall(current: &mut Current) -> Result<usize> {
     match current.resume.take() {
         None => Err(Error::Errno(Errno::EINTR)),
         Some(Resume::Sleep { until, remaining }) => sleep(current, until, remaining).await,
+        Some(Resume::Poll { fds, count, until }) => polling::resume(current, fds, count, until).await,
         Some(noted @ Resume::Futex { addr, value, until, bitset, private }) => {
             current.resume = Some(noted);
             futex::wait(current, addr, private, value, bitset, Some(until), Restart::Resume).await?;

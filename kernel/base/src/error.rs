@@ -28,10 +28,12 @@ pub enum Error {
 pub enum Restart {
     /// Restarted if no handler runs or the handler has SA_RESTART, else EINTR. (The common case.)
     IfAsked,
-    /// Restarted if no handler runs, else EINTR: pause, sigsuspend, poll, select, epoll_wait, ...
+    /// Restarted if no handler runs, else EINTR: pause, sigsuspend, select, ...
     IfUnhandled,
     /// Restarted always; the program never sees it: fork, and calls that are part of exit.
     Always,
+    /// Never restarted: EINTR, even where no handler runs (epoll_wait, semop).
+    Never,
     /// As [`Restart::IfUnhandled`], but restarted through restart_syscall(2), which goes on with what the
     /// thread noted (a relative sleep's end).
     Resume,

@@ -50,6 +50,15 @@ pub enum Resume {
         /// Where the remaining time goes.
         remaining: VirtAddr,
     },
+    /// A poll(2) with a time limit.
+    Poll {
+        /// The descriptors.
+        fds: VirtAddr,
+        /// How many.
+        count: u32,
+        /// The end.
+        until: u64,
+    },
     /// A futex wait with a relative time-out.
     Futex {
         /// The word.

@@ -84,19 +84,22 @@ pub async fn finish(current: &mut Current, args: &Args, timed: bool) -> Result<u
     let Some(Outcome::Waits(sleeping)) = outcome else { return Ok(0) };
     let finished = sleeping.finished();
     let ended = match deadline {
-        None => current.thread.interruptible(Restart::IfUnhandled, finished).await.map(Some),
+        None => current.thread.interruptible(Restart::Never, finished).await.map(Some),
         Some(at) => {
             let timed = executor::timeout_at(at, finished);
-            current.thread.interruptible(Restart::IfUnhandled, timed).await.map(core::result::Result::ok)
+            current.thread.interruptible(Restart::Never, timed).await.map(core::result::Result::ok)
         }
     };
     let why = match ended {
         Ok(Some(result)) => return Ok(result.map(|()| 0)?),
-        Ok(None) => Errno::EAGAIN,
-        Err(_) => Errno::EINTR,
+        Ok(None) => Errno::EAGAIN.into(),
+        Err(interrupted) => interrupted,
     };
     // They may have happened by now; then nothing has come between.
-    Ok(sleeping.give_up().unwrap_or(Err(why)).map(|()| 0)?)
+    match sleeping.give_up() {
+        Some(result) => Ok(result.map(|()| 0)?),
+        None => Err(why),
+    }
 }
 
 /// semctl(2).

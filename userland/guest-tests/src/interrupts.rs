@@ -20,6 +20,8 @@ tests! {
     a_poll_that_is_stopped_ends_at_its_time,
     a_signal_that_is_ignored_interrupts_nothing,
     realtime_signals_queue_in_order_and_standard_ones_merge,
+    a_poll_that_was_stopped_ends_when_it_would_have,
+    an_epoll_wait_is_ended_by_a_stop,
     sigqueue_is_refused_past_rlimit_sigpending,
     sigqueue_cannot_pretend_to_be_the_kernel,
     sigtimedwait_takes_what_is_pending_or_comes_or_times_out,
@@ -424,6 +426,53 @@ fn a_signal_to_a_group_reaches_the_children_of_forks_under_way() -> Outcome {
         kill(-leader, SIGKILL)?;
         check!(sys::wait4(leader, 0)? == (leader, SIGKILL as i32));
         check!(eventually(|| kill(-leader, 0) == Err(Errno(ESRCH))));
+    }
+    Ok(())
+}
+
+/// Runs `body` in a child that is stopped for a while 100 ms later, and goes on; gives its status.
+fn stopped_on_the_way(body: impl FnOnce() -> Outcome) -> Result<i32, Errno> {
+    let child = crate::support::start(body)?;
+    sys::sleep_ms(100);
+    kill(child, SIGSTOP)?;
+    sys::wait4(child, WUNTRACED)?;
+    sys::sleep_ms(300);
+    kill(child, SIGCONT)?;
+    Ok(sys::wait4(child, 0)?.1)
+}
+
+fn a_poll_that_was_stopped_ends_when_it_would_have() -> Outcome {
+    let status = stopped_on_the_way(|| {
+        let pipe = sys::pipe(0)?;
+        let mut one = pollfd { fd: pipe[0], events: POLLIN as i16, revents: 0 };
+        let before = sys::clock_ns(CLOCK_MONOTONIC);
+        let limit = [0i64, 400_000_000];
+        let at = &raw mut one as usize;
+        #[cfg(target_arch = "x86_64")]
+        let found = call(__NR_poll, [at, 1, 400]);
+        #[cfg(not(target_arch = "x86_64"))]
+        let found = call(__NR_ppoll, [at, 1, limit.as_ptr() as usize, 0, 8]);
+        let _ = limit;
+        check!(found == Ok(0));
+        let took = sys::clock_ns(CLOCK_MONOTONIC) - before;
+        // Had it begun anew, it would have taken 800.
+        check!((400_000_000..700_000_000).contains(&took));
+        Ok(())
+    })?;
+    check!(status == 0);
+    Ok(())
+}
+
+fn an_epoll_wait_is_ended_by_a_stop() -> Outcome {
+    for limit in [usize::MAX, 5000] {
+        let status = stopped_on_the_way(|| {
+            let epoll = call(__NR_epoll_create1, [0])?;
+            let mut event = [0u32; 4];
+            let found = call(__NR_epoll_pwait, [epoll, event.as_mut_ptr() as usize, 1, limit, 0, 8]);
+            check!(found == Err(Errno::INTR));
+            Ok(())
+        })?;
+        check!(status == 0);
     }
     Ok(())
 }
