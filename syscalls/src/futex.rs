@@ -5,6 +5,7 @@ use crate::creation::now;
 use crate::fault;
 use crate::table::{Calls, slow};
 use crate::wait::Slow;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use arch::addr::VirtAddr;
 use base::{Errno, Error, Restart, Result, Timespec};
@@ -158,10 +159,11 @@ async fn wait(current: &mut Current, args: &Args, command: u32, private: bool, r
     let (addr, value) = (args.addr(0), args.uint(2));
     // With a time limit, of either kind, it goes on only where no handler runs.
     let restart = if deadline.is_some() { Restart::Resume } else { Restart::IfAsked };
-    if let Some(until) = deadline {
-        current.resume = Some(Resume::Futex { addr, value, until, bitset, private });
+    let result = futex::wait(current, addr, private, value, bitset, deadline, restart).await;
+    if let (Err(Error::Interrupted(_)), Some(until)) = (&result, deadline) {
+        current.resume = Some(Box::new(Resume::Futex { addr, value, until, bitset, private }));
     }
-    futex::wait(current, addr, private, value, bitset, deadline, restart).await.map(|()| 0)
+    result.map(|()| 0)
 }
 
 async fn read_time(current: &Current, args: &Args) -> Result<u64> {

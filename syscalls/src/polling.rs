@@ -9,6 +9,7 @@ use crate::fault;
 use crate::select;
 use crate::table::{Calls, slow};
 use crate::wait::Slow;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use arch::addr::VirtAddr;
@@ -224,7 +225,7 @@ impl Polling {
     async fn wait_until(&self, current: &mut Current, until: u64) -> Result<usize> {
         let result = self.wait(current, Some(until)).await;
         let Err(Error::Interrupted(_)) = result else { return result };
-        current.resume = Some(Resume::Poll { fds: self.fds.addr(), count: self.count as u32, until });
+        current.resume = Some(Box::new(Resume::Poll { fds: self.fds.addr(), count: self.count as u32, until }));
         Err(Error::Interrupted(Restart::Resume))
     }
 

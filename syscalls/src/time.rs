@@ -6,6 +6,7 @@ use crate::fault;
 use crate::polling;
 use crate::table::{Calls, fast, slow};
 use crate::wait::Slow;
+use alloc::boxed::Box;
 use arch::addr::VirtAddr;
 use base::time::{NANOS_PER_SEC, USER_HZ};
 use base::{Capability, Errno, Error, Restart, Result, Timespec};
@@ -202,20 +203,22 @@ async fn sleep(current: &mut Current, until: u64, remaining: VirtAddr) -> Result
             fault::resolve(current, page).await?;
         }
     }
-    current.resume = Some(Resume::Sleep { until, remaining });
+    current.resume = Some(Box::new(Resume::Sleep { until, remaining }));
     Err(error)
 }
 
 /// restart_syscall(2): goes on with what the thread noted; EINTR if it noted nothing.
 pub async fn restart_syscall(current: &mut Current) -> Result<usize> {
-    match current.resume.take() {
-        None => Err(Error::Errno(Errno::EINTR)),
-        Some(Resume::Sleep { until, remaining }) => sleep(current, until, remaining).await,
-        Some(Resume::Poll { fds, count, until }) => polling::resume(current, fds, count, until).await,
-        Some(noted @ Resume::Futex { addr, value, until, bitset, private }) => {
-            current.resume = Some(noted);
-            futex::wait(current, addr, private, value, bitset, Some(until), Restart::Resume).await?;
-            Ok(0)
+    let noted = current.resume.take().ok_or(Errno::EINTR)?;
+    match *noted {
+        Resume::Sleep { until, remaining } => sleep(current, until, remaining).await,
+        Resume::Poll { fds, count, until } => polling::resume(current, fds, count, until).await,
+        Resume::Futex { addr, value, until, bitset, private } => {
+            let result = futex::wait(current, addr, private, value, bitset, Some(until), Restart::Resume).await;
+            if let Err(Error::Interrupted(_)) = result {
+                current.resume = Some(noted);
+            }
+            result.map(|()| 0)
         }
     }
 }

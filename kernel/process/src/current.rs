@@ -110,8 +110,8 @@ pub struct Current {
     pub alt_stack: AltStack,
     /// The mask to go back to when no handler runs after sigsuspend, ppoll, pselect, epoll_pwait.
     pub saved_mask: Option<SignalSet>,
-    /// What restart_syscall(2) would do.
-    pub resume: Option<Resume>,
+    /// What restart_syscall(2) would do, once a call was interrupted that goes on by it.
+    pub resume: Option<Box<Resume>>,
     /// Bytes that the half of a call that does not wait has moved, for the half that goes on; 0 else.
     pub transferred: usize,
     /// What that half has taken and could not hand over, where a number of bytes does not tell it; `None` else.
