@@ -97,7 +97,7 @@ async fn replace(
 }
 
 fn request(program: Location, name: Vec<u8>, argv: Strings, envp: Strings) -> Request {
-    let mut random = [0; 48];
+    let mut random = [0; 32];
     kernel::random::fill(&mut random);
     Request { program, name, argv, envp, random, trampoline: abi::TRAMPOLINE, machine: abi::ELF_MACHINE }
 }

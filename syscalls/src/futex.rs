@@ -90,7 +90,7 @@ pub async fn futex(current: &mut Current, args: &Args) -> Result<usize> {
             let counts = (at_least_one(value), at_least_one(args.uint(3)));
             futex::wake_op(current, addr, args.addr(4), private, counts, args.uint(5)).await
         }
-        _ => try_pin(inherit(current, args, command, private, realtime))?.await,
+        _ => try_pin(|| inherit(current, args, command, private, realtime))?.await,
     }
 }
 

@@ -47,7 +47,7 @@ impl Space {
         match self.try_fault(fault) {
             Some(result) => result,
             // On the heap, since waiting here is rare and every call that touches user memory awaits this.
-            None => try_pin(self.fault_waiting(fault))?.await,
+            None => try_pin(|| self.fault_waiting(fault))?.await,
         }
     }
 

@@ -12,7 +12,7 @@ impl Space {
         match self.inner.try_read() {
             Some(inner) => shared_in(&inner, addr),
             // On the heap, for the sake of the many futures that await this one.
-            None => try_pin(async { shared_in(&*self.inner.read().await, addr) })?.await,
+            None => try_pin(|| async { shared_in(&*self.inner.read().await, addr) })?.await,
         }
     }
 }

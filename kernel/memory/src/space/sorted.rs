@@ -57,13 +57,23 @@ impl Sorted {
     pub fn upto(&self, addr: usize) -> Option<Pos> {
         let last = self.last.load(Relaxed) as usize;
         let (run, index) = (last >> INDEX_BITS, last & ((1 << INDEX_BITS) - 1));
-        if let Some(areas) = self.runs.get(run)
-            && areas.get(index).is_some_and(|area| area.start <= addr)
-            && areas.get(index + 1).is_some_and(|next| addr < next.start)
-        {
-            return Some(Pos { run, index });
+        // There, or the one before it.
+        for index in [index, index.wrapping_sub(1)] {
+            if self.is_upto(Pos { run, index }, addr) {
+                return Some(Pos { run, index });
+            }
         }
         self.search(addr)
+    }
+
+    #[inline]
+    fn is_upto(&self, pos: Pos, addr: usize) -> bool {
+        let Some(areas) = self.runs.get(pos.run) else { return false };
+        areas.get(pos.index).is_some_and(|area| area.start <= addr)
+            && match areas.get(pos.index + 1) {
+                Some(next) => addr < next.start,
+                None => pos.run + 1 == self.runs.len(),
+            }
     }
 
     fn search(&self, addr: usize) -> Option<Pos> {

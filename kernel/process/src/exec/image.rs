@@ -37,10 +37,10 @@ const PROGRAM_BASE: usize = USER_END.0 / 3 * 2 & !(PAGE_SIZE - 1);
 const STACK: usize = 132 * 1024;
 
 /// Page-sized pieces of randomness from the request: for the stack, mappings, the program and the heap.
-fn random_pages(random: &[u8; 48], which: usize, bits: u32) -> usize {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&random[16 + which * 8..24 + which * 8]);
-    (u64::from_ne_bytes(bytes) as usize & ((1 << bits) - 1)) * PAGE_SIZE
+fn random_pages(random: &[u8; 32], which: usize, bits: u32) -> usize {
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&random[16 + which * 4..20 + which * 4]);
+    (u32::from_ne_bytes(bytes) & ((1 << bits) - 1)) as usize * PAGE_SIZE
 }
 
 fn parse(opened: &Opened, machine: u16, bad: Errno) -> Result<Elf> {

@@ -75,7 +75,7 @@ pub struct Request {
     /// Environment.
     pub envp: Strings,
     /// Random bytes: 16 go to the program (AT_RANDOM), the rest decide where things lie.
-    pub random: [u8; 48],
+    pub random: [u8; 32],
     /// The sigreturn trampoline that programs do not bring themselves; empty where they do.
     pub trampoline: &'static [u8],
     /// `e_machine` of programs that can run here.

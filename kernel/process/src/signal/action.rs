@@ -69,7 +69,12 @@ impl Action {
 }
 
 /// One action for each signal.
-type Table = [Action; Signal::COUNT];
+#[derive(Clone)]
+struct Table {
+    actions: [Action; Signal::COUNT],
+    /// Those that may differ from the default.
+    changed: SignalSet,
+}
 
 /// The actions of all signals. A fork shares the table until one of the two changes it.
 pub struct Actions(SpinLock<Arc<Table>>);
@@ -77,7 +82,7 @@ pub struct Actions(SpinLock<Arc<Table>>);
 impl Actions {
     /// Every action the default one.
     pub fn new() -> Arc<Actions> {
-        Actions::from_table(Arc::new([Action::DEFAULT; Signal::COUNT]))
+        Actions::from_table(Arc::new(Table { actions: [Action::DEFAULT; Signal::COUNT], changed: SignalSet::EMPTY }))
     }
 
     fn from_table(table: Arc<Table>) -> Arc<Actions> {
@@ -86,12 +91,15 @@ impl Actions {
 
     /// The action of `signal`.
     pub fn get(&self, signal: Signal) -> Action {
-        self.0.lock()[signal.index()]
+        self.0.lock().actions[signal.index()]
     }
 
     /// Changes the action of `signal` and returns the one before. SIGKILL and SIGSTOP are the caller's to refuse.
     pub fn set(&self, signal: Signal, action: Action) -> Action {
-        core::mem::replace(&mut Arc::make_mut(&mut self.0.lock())[signal.index()], action)
+        let mut table = self.0.lock();
+        let table = Arc::make_mut(&mut table);
+        table.changed.insert(signal);
+        core::mem::replace(&mut table.actions[signal.index()], action)
     }
 
     /// A copy for a process of its own.
@@ -101,13 +109,19 @@ impl Actions {
 
     /// As execve(2) and CLONE_CLEAR_SIGHAND want it: handlers become the default, what is ignored stays so.
     pub fn reset_handlers(&self) {
-        let reset = |action: &Action| match action.disposition {
-            Disposition::Ignore => Action { disposition: Disposition::Ignore, ..Action::DEFAULT },
-            _ => Action::DEFAULT,
-        };
         let mut table = self.0.lock();
-        if table.iter().any(|action| *action != Action::DEFAULT) {
-            *table = Arc::new(core::array::from_fn(|i| reset(&table[i])));
+        if table.changed.is_empty() {
+            return;
+        }
+        let table = Arc::make_mut(&mut table);
+        table.changed = SignalSet::EMPTY;
+        for action in &mut table.actions {
+            if action.disposition == Disposition::Ignore {
+                table.changed = SignalSet(u64::MAX);
+                *action = Action { disposition: Disposition::Ignore, ..Action::DEFAULT };
+            } else {
+                *action = Action::DEFAULT;
+            }
         }
     }
 
@@ -115,16 +129,16 @@ impl Actions {
     #[inline]
     pub(super) fn take(&self, signal: Signal, to: &mut Action) {
         let mut table = self.0.lock();
-        *to = table[signal.index()];
+        *to = table.actions[signal.index()];
         if matches!(to.disposition, Disposition::Handler(_)) && to.flags.contains(SaFlags::RESETHAND) {
-            Arc::make_mut(&mut table)[signal.index()].disposition = Disposition::Default;
+            Arc::make_mut(&mut table).actions[signal.index()].disposition = Disposition::Default;
         }
     }
 
     /// Which signals are ignored by SIG_IGN, and which have a handler (`/proc/PID/status`).
     pub fn sets(&self) -> (SignalSet, SignalSet) {
         let (mut ignored, mut caught) = (SignalSet::EMPTY, SignalSet::EMPTY);
-        for (i, action) in self.0.lock().iter().enumerate() {
+        for (i, action) in self.0.lock().actions.iter().enumerate() {
             match action.disposition {
                 Disposition::Ignore => ignored.0 |= 1 << i,
                 Disposition::Handler(_) => caught.0 |= 1 << i,
