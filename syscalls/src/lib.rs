@@ -18,6 +18,7 @@ mod bounds;
 mod capabilities;
 mod children;
 mod copying;
+mod coredump;
 pub mod creation;
 mod epolls;
 mod execution;

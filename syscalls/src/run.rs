@@ -5,7 +5,7 @@ use crate::args::Args;
 use crate::execution::{self, First};
 use crate::table::{COUNT, Entry, TABLE};
 use crate::wait::Slow;
-use crate::{abi, fault, frame, park, tick, wait};
+use crate::{abi, coredump, fault, frame, park, tick, wait};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use arch::trap::{Exception, PageFault, Trap};
@@ -138,6 +138,9 @@ fn life(mut current: Current, birth: Birth) -> impl Future<Output = ()> + Send {
                 }
             }
         };
+        if current.thread.process.dumps() {
+            apart(Box::pin(coredump::take_part(&mut current))).await;
+        }
         apart(exit::prepare(&mut current)).await;
         exit::finish(current, status);
     }
@@ -347,7 +350,12 @@ async fn attend(current: &mut Current, mut first: Found, mut interrupted: Option
         match delivery {
             Delivery::None => break,
             Delivery::Stop => {}
-            Delivery::Die { core } => return Some(die(current, taken.info, core)),
+            Delivery::Die { core } => {
+                if core {
+                    Box::pin(coredump::write(current, &taken.info)).await;
+                }
+                return Some(die(current, taken.info));
+            }
             Delivery::Handler => {
                 if let Some((restart, number)) = interrupted.take() {
                     before_handler(current, restart, number, &taken.action);
@@ -409,9 +417,8 @@ fn without_handler(current: &mut Current, restart: Restart, number: usize) {
     current.cx.rewind_syscall(number);
 }
 
-fn die(current: &mut Current, info: Siginfo, core: bool) -> i32 {
-    // Core files are not written, so the core bit of the status stays clear.
-    let _ = core;
+/// The process ends of a signal, unless its end was decided before.
+fn die(current: &mut Current, info: Siginfo) -> i32 {
     let status = i32::from(info.signal.number());
     current.thread.process.exit_group(status);
     current.thread.process.exit_status().unwrap_or(status)

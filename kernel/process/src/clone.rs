@@ -310,13 +310,14 @@ fn new_process(parent: &Current, pid: &Arc<Pid>, actions: &Arc<Actions>) -> Arc<
     let links = Links { detached, ..Links::new(group) };
     let process = Process::new(pid.clone(), links, actions.clone(), creator.limits.fork());
     process.set_uid(parent.cred.uid);
-    let (executable, strings) = {
+    let (executable, strings, auxv) = {
         let shared = creator.shared.lock();
-        (shared.executable.clone(), shared.strings)
+        (shared.executable.clone(), shared.strings, shared.auxv)
     };
     let mut shared = process.shared.lock();
-    (shared.executable, shared.strings) = (executable, strings);
+    (shared.executable, shared.strings, shared.auxv) = (executable, strings, auxv);
     drop(shared);
+    process.set_core_filter(creator.core_filter());
     process
 }
 

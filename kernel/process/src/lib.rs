@@ -15,6 +15,7 @@ pub mod alarm;
 pub mod clone;
 pub mod cpu_timers;
 pub mod current;
+pub mod dump;
 pub mod exec;
 pub mod exit;
 pub mod fault;

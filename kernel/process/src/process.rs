@@ -48,6 +48,9 @@ pub struct Process {
     pub timers: Timers,
     uid: AtomicU32,
     over: AtomicBool,
+    /// Whether a core file was begun; then `dump` knows more.
+    dumps: AtomicBool,
+    core_filter: AtomicU32,
 }
 
 /// What the process's lock guards.
@@ -78,6 +81,10 @@ pub struct Shared {
     pub executable: Option<Arc<vfs::Executed>>,
     /// Where its argument and its environment strings lie, for /proc/PID/cmdline and environ.
     pub strings: ((usize, usize), (usize, usize)),
+    /// Where its auxiliary vector lies.
+    pub auxv: (usize, usize),
+    /// The core file that it leaves, once that is begun.
+    pub dump: Option<Arc<crate::dump::Dump>>,
 }
 
 impl Process {
@@ -100,6 +107,8 @@ impl Process {
                     vfork: None,
                     executable: None,
                     strings: ((0, 0), (0, 0)),
+                    auxv: (0, 0),
+                    dump: None,
                 },
             ),
             links: SpinLock::new(rank::LINKS, links),
@@ -115,6 +124,8 @@ impl Process {
             timers: Timers::new(),
             uid: AtomicU32::new(0),
             over: AtomicBool::new(false),
+            dumps: AtomicBool::new(false),
+            core_filter: AtomicU32::new(crate::dump::filter::DEFAULT),
             pid,
         })
     }
@@ -158,6 +169,26 @@ impl Process {
     /// It is a zombie now; its `changed` is notified after this.
     pub(crate) fn set_over(&self) {
         self.over.store(true, Ordering::Release);
+    }
+
+    /// Whether a core file was begun.
+    #[inline]
+    pub fn dumps(&self) -> bool {
+        self.dumps.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_dumps(&self) {
+        self.dumps.store(true, Ordering::Release);
+    }
+
+    /// What of its memory goes into a core file ([`crate::dump::filter`]).
+    pub fn core_filter(&self) -> u32 {
+        self.core_filter.load(Ordering::Relaxed)
+    }
+
+    /// Changes what does.
+    pub fn set_core_filter(&self, filter: u32) {
+        self.core_filter.store(filter & crate::dump::filter::ALL, Ordering::Relaxed);
     }
 
     /// The real user id of its threads.

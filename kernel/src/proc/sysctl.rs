@@ -11,7 +11,7 @@ use core::fmt::Write;
 use core::sync::atomic::Ordering;
 use executor::spin::SpinLock;
 use ipc::limits;
-use process::{pid, users};
+use process::{dump, pid, users};
 use tty::devpts;
 use vfs::Caller;
 
@@ -31,6 +31,7 @@ macro_rules! limit {
 
 static KERNEL: Entries = &[
     text("cap_last_cap", Text::new(|_, out| number(out, cred::ALL_CAPABILITIES.ilog2()))),
+    text("core_pattern", Text::new(|_, out| line(out, &dump::pattern())).store(set_core_pattern)),
     text("domainname", Text::new(|_, out| line(out, &names::get().domain)).store(set_domain)),
     text("hostname", Text::new(|_, out| line(out, &names::get().host)).store(set_host)),
     text("msgmax", limit!(limits::MSGMAX)),
@@ -105,6 +106,11 @@ fn set_host(_: &System, _: &Caller, bytes: &[u8]) -> Result<()> {
 fn set_domain(_: &System, _: &Caller, bytes: &[u8]) -> Result<()> {
     names::set_domain(name(bytes)?);
     Ok(())
+}
+
+fn set_core_pattern(_: &System, _: &Caller, bytes: &[u8]) -> Result<()> {
+    let end = bytes.iter().position(|byte| matches!(byte, b'\n' | 0)).unwrap_or(bytes.len());
+    Ok(dump::set_pattern(&bytes[..end])?)
 }
 
 fn set_pid_max(_: &System, _: &Caller, bytes: &[u8]) -> Result<()> {

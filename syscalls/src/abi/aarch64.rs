@@ -41,6 +41,34 @@ pub const fn semaphore_status(operated: i64, changed: i64, count: usize) -> [u64
     [operated as u64, changed as u64, count as u64, 0, 0]
 }
 
+/// The general registers as a core file has them (`struct user_pt_regs`).
+pub fn core_registers(current: &Current) -> [u64; 34] {
+    let mut registers = [0; 34];
+    registers[..31].copy_from_slice(&current.cx.x);
+    registers[31..].copy_from_slice(&[current.cx.sp, current.cx.pc, current.cx.pstate()]);
+    registers
+}
+
+/// Hands the vector state, which is as a signal frame has it, and the thread pointer to `note` as a core file has them: whose note,
+/// its type and data.
+pub fn core_vectors(
+    current: &Current,
+    frame: &[u8],
+    note: &mut dyn FnMut(&[u8], u32, &[u8]) -> Result<()>,
+) -> Result<()> {
+    const FPREGSET: u32 = 2;
+    const TLS: u32 = 0x401;
+    const CONTROL: usize = 8;
+    // FPSR and FPCR come first in a frame, and last, with room behind, in a core file.
+    let mut registers = [0; 512 + 2 * CONTROL];
+    if frame.len() >= 512 + CONTROL {
+        registers[..512].copy_from_slice(&frame[CONTROL..512 + CONTROL]);
+        registers[512..512 + CONTROL].copy_from_slice(&frame[..CONTROL]);
+        note(b"CORE", FPREGSET, &registers)?;
+    }
+    note(b"LINUX", TLS, &current.cx.tls().to_le_bytes())
+}
+
 /// The signal of a breakpoint instruction.
 pub fn breakpoint(pc: usize) -> Siginfo {
     Siginfo::fault(Signal::SIGTRAP, code::TRAP_BRKPT, pc)

@@ -42,6 +42,16 @@ pub const fn semaphore_status(operated: i64, changed: i64, count: usize) -> [u64
     [operated as u64, 0, changed as u64, 0, count as u64, 0, 0]
 }
 
+/// The general registers as a core file has them.
+pub fn core_registers(current: &Current) -> [u64; 2] {
+    [current.cx.pc() as u64, current.cx.sp() as u64]
+}
+
+/// Hands the vector state to `note` as a core file has it: there is none.
+pub fn core_vectors(_: &Current, _: &[u8], _: &mut dyn FnMut(&[u8], u32, &[u8]) -> Result<()>) -> Result<()> {
+    Ok(())
+}
+
 /// The signal of a breakpoint instruction.
 pub fn breakpoint(_: usize) -> Siginfo {
     Siginfo::kernel(Signal::SIGTRAP)

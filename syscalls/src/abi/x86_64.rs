@@ -43,6 +43,40 @@ pub const fn semaphore_status(operated: i64, changed: i64, count: usize) -> [u64
     [operated as u64, 0, changed as u64, 0, count as u64, 0, 0]
 }
 
+/// The general registers as a core file has them (`struct user_regs_struct`).
+pub fn core_registers(current: &Current) -> [u64; 27] {
+    let regs = current.cx.regs();
+    let (cs, ss) = current.cx.segments();
+    let (fs_base, gs_base) = (current.cx.tls() as u64, current.fpu.gs_base() as u64);
+    let Regs { r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, rip, rflags, rsp } = regs;
+    let [orig, cs, ss] = [current.cx.orig_rax(), cs.into(), ss.into()];
+    // DS, ES, FS and GS select nothing.
+    [
+        r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, orig, rip, cs, rflags, rsp, ss,
+        fs_base, gs_base, 0, 0, 0, 0,
+    ]
+}
+
+/// Hands the vector state, which is as a signal frame has it, to `note` as a core file has it: whose note, its type and data.
+pub fn core_vectors(_: &Current, frame: &[u8], note: &mut dyn FnMut(&[u8], u32, &[u8]) -> Result<()>) -> Result<()> {
+    const FPREGSET: u32 = 2;
+    const XSTATE: u32 = 0x202;
+    const LEGACY: usize = 512;
+    // In a frame these words, which the CPU leaves alone, hold a mark, and the components that there are; in a core file the latter.
+    const MARK: usize = 464;
+    let Some(legacy) = frame.get(..LEGACY) else { return Ok(()) };
+    note(b"CORE", FPREGSET, legacy)?;
+    let mut area = alloc::vec::Vec::new();
+    area.try_reserve_exact(frame.len()).map_err(|_| Errno::ENOMEM)?;
+    // Behind the area is another mark.
+    area.extend_from_slice(&frame[..frame.len() & !7]);
+    if area.len() > LEGACY {
+        area.copy_within(MARK + 8..MARK + 16, MARK);
+        note(b"LINUX", XSTATE, &area)?;
+    }
+    Ok(())
+}
+
 /// The signal of a breakpoint instruction.
 pub fn breakpoint(_: usize) -> Siginfo {
     Siginfo::kernel(Signal::SIGTRAP)

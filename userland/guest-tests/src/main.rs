@@ -8,6 +8,7 @@
 
 mod alt_stacks;
 mod clone_args;
+mod cores;
 mod cpu_time;
 mod exhaustion;
 mod files;
@@ -112,6 +113,7 @@ const SUITES: &[&[Test]] = &[
     alt_stacks::TESTS,
     letting_go::TESTS,
     inheritance::TESTS,
+    cores::TESTS,
     semaphores::TESTS,
     sequences::TESTS,
     messages::TESTS,

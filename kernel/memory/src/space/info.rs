@@ -34,6 +34,11 @@ impl AreaInfo<'_> {
         self.area.backing.as_ref().map_or(0, |b| b.offset)
     }
 
+    /// Whether it maps an object, which is what has a name.
+    pub fn has_object(&self) -> bool {
+        self.area.backing.is_some()
+    }
+
     /// What it maps.
     pub fn identity(&self) -> Identity {
         self.area.backing.as_ref().map_or(Identity::default(), |b| b.object.identity())

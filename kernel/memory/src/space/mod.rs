@@ -13,6 +13,7 @@ mod advise;
 mod area;
 mod areas;
 mod brk;
+mod dump;
 mod fault;
 mod fork;
 mod gather;

@@ -51,7 +51,7 @@ pub(super) async fn replace(
     let process = current.thread.process.clone();
     let before = {
         let mut shared = process.shared.lock();
-        shared.strings = (entry.args, entry.env);
+        (shared.strings, shared.auxv) = ((entry.args, entry.env), entry.auxv);
         shared.executable.replace(Arc::new(executable))
     };
     drop(before);

@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub args: (usize, usize),
     /// Where the environment strings lie.
     pub env: (usize, usize),
+    /// Where the auxiliary vector lies.
+    pub auxv: (usize, usize),
 }
 
 /// The least room for strings, whatever RLIMIT_STACK says (execve(2)).
@@ -60,7 +62,9 @@ pub(super) async fn fill(image: &Image, request: &Request, cred: &Credentials, l
     table.push(argv.count());
     push_pointers(&mut table, argv, args_at);
     push_pointers(&mut table, envp, env_at);
+    let auxv_at = sp + table.len() * 8;
     table.extend(auxv);
+    let auxv = (auxv_at, sp + table.len() * 8);
     let bytes: Vec<u8> = table.iter().flat_map(|word| word.to_ne_bytes()).collect();
     let pieces: [(usize, &[u8]); 6] = [
         (sp, &bytes),
@@ -74,7 +78,7 @@ pub(super) async fn fill(image: &Image, request: &Request, cred: &Credentials, l
         image.space.write_at(VirtAddr(at), piece).await.map_err(|_| Errno::ENOMEM)?;
     }
     let args = (args_at, args_at + argv.bytes().len());
-    Ok(Entry { pc: image.start, sp, args, env: (env_at, env_at + envp.bytes().len()) })
+    Ok(Entry { pc: image.start, sp, args, env: (env_at, env_at + envp.bytes().len()), auxv })
 }
 
 /// A pointer to each string from `at` on, and a null.

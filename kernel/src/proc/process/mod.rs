@@ -134,8 +134,10 @@ macro_rules! common {
 }
 
 static THREAD: &[Entry<Process>] = common![];
-static PROCESS: &[Entry<Process>] =
-    common![made("task", |process, ino| Arc::new(Tasks { process: process.clone(), ino }))];
+static PROCESS: &[Entry<Process>] = common![
+    text("coredump_filter", Text::new(status::core_filter).store(status::set_core_filter)),
+    made("task", |process, ino| Arc::new(Tasks { process: process.clone(), ino })),
+];
 
 /// /proc/PID.
 pub type Directory = table::Directory<Process>;

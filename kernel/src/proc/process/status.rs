@@ -341,3 +341,20 @@ pub fn set_comm(subject: &Process, caller: &Caller, bytes: &[u8]) -> Result<()> 
     thread.view.lock().name = name;
     Ok(())
 }
+
+/// proc_pid_coredump_filter(5), in hexadecimal.
+pub fn core_filter(subject: &Process, out: &mut Buffer) -> Shown {
+    Ok(writeln!(out, "{:08x}", subject.process()?.core_filter())?)
+}
+
+/// Sets it: a number as strtol(3) reads it. EINVAL.
+pub fn set_core_filter(subject: &Process, _: &Caller, bytes: &[u8]) -> Result<()> {
+    let text = ::core::str::from_utf8(bytes).map_err(|_| Errno::EINVAL)?.trim_matches(['\n', ' ', '\0']);
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None if text.starts_with('0') => u32::from_str_radix(text, 8),
+        None => text.parse(),
+    };
+    subject.process()?.set_core_filter(number.map_err(|_| Errno::EINVAL)?);
+    Ok(())
+}
