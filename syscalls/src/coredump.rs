@@ -13,6 +13,9 @@ use memory::user::UserPtr;
 use process::limits::Resource;
 use process::{Current, Siginfo};
 
+/// Takes a note: whose it is, its type and data.
+pub type Note<'a> = dyn FnMut(&[u8], u32, &[u8]) -> Result<()> + 'a;
+
 /// Writes the core file of the caller's process, which dies of `info`, and begins its end. `None` if there is to be none: it
 /// is not asked for, or the end was decided already. Waits for the other threads.
 pub async fn write(current: &mut Current, info: &Siginfo) -> Option<()> {
@@ -56,8 +59,7 @@ async fn vectors(current: &mut Current) -> Result<Vec<u8>> {
     let at = current.space.map(request, &Limits::NONE).await?;
     let taken = loop {
         let result = current.fpu.push(at).and_then(|()| {
-            let mut bytes = Vec::new();
-            bytes.resize(len, 0);
+            let mut bytes = alloc::vec![0; len];
             UserPtr::<u8>::new(at).read_slice(&mut bytes).map(|()| bytes)
         });
         match result {

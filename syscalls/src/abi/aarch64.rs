@@ -1,6 +1,7 @@
 //! aarch64.
 
 use crate::args::Args;
+use crate::coredump::Note;
 use crate::frame::Saved;
 use crate::legacy::Old;
 use crate::table::Calls;
@@ -51,11 +52,7 @@ pub fn core_registers(current: &Current) -> [u64; 34] {
 
 /// Hands the vector state, which is as a signal frame has it, and the thread pointer to `note` as a core file has them: whose note,
 /// its type and data.
-pub fn core_vectors(
-    current: &Current,
-    frame: &[u8],
-    note: &mut dyn FnMut(&[u8], u32, &[u8]) -> Result<()>,
-) -> Result<()> {
+pub fn core_vectors(current: &Current, frame: &[u8], note: &mut Note<'_>) -> Result<()> {
     const FPREGSET: u32 = 2;
     const TLS: u32 = 0x401;
     const CONTROL: usize = 8;

@@ -10,6 +10,7 @@ pub use old_numbers::old_number;
 pub use stat::encode_stat;
 
 use crate::args::Args;
+use crate::coredump::Note;
 use crate::frame::Saved;
 use crate::table::{Calls, fast};
 use arch::addr::VirtAddr;
@@ -48,7 +49,7 @@ pub fn core_registers(current: &Current) -> [u64; 2] {
 }
 
 /// Hands the vector state to `note` as a core file has it: there is none.
-pub fn core_vectors(_: &Current, _: &[u8], _: &mut dyn FnMut(&[u8], u32, &[u8]) -> Result<()>) -> Result<()> {
+pub fn core_vectors(_: &Current, _: &[u8], _: &mut Note<'_>) -> Result<()> {
     Ok(())
 }
 

@@ -10,6 +10,7 @@ pub use old_numbers::old_number;
 pub use stat::encode_stat;
 
 use crate::args::Args;
+use crate::coredump::Note;
 use crate::frame::Saved;
 use crate::table::{Calls, fast};
 use arch::addr::VirtAddr;
@@ -58,7 +59,7 @@ pub fn core_registers(current: &Current) -> [u64; 27] {
 }
 
 /// Hands the vector state, which is as a signal frame has it, to `note` as a core file has it: whose note, its type and data.
-pub fn core_vectors(_: &Current, frame: &[u8], note: &mut dyn FnMut(&[u8], u32, &[u8]) -> Result<()>) -> Result<()> {
+pub fn core_vectors(_: &Current, frame: &[u8], note: &mut Note<'_>) -> Result<()> {
     const FPREGSET: u32 = 2;
     const XSTATE: u32 = 0x202;
     const LEGACY: usize = 512;
