@@ -46,10 +46,11 @@ pub const fn semaphore_status(operated: i64, changed: i64, count: usize) -> [u64
 
 /// The general registers as a core file has them (`struct user_regs_struct`).
 pub fn core_registers(current: &Current) -> [u64; 27] {
-    let regs = current.cx.regs();
+    let mut regs = [0; arch::user::REGS];
+    current.cx.store_regs(&mut regs);
     let (cs, ss) = current.cx.segments();
     let (fs_base, gs_base) = (current.cx.tls() as u64, current.fpu.gs_base() as u64);
-    let Regs { r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, rip, rflags, rsp } = regs;
+    let [r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags] = regs;
     let [orig, cs, ss] = [current.cx.orig_rax(), cs.into(), ss.into()];
     // DS, ES, FS and GS select nothing.
     [
