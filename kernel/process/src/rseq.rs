@@ -98,6 +98,7 @@ impl Current {
 
     /// Has the program go on in the abort handler of the sequence that it is in, if it is in one. Errors as for
     /// [`Current::settle_rseq`].
+    #[inline(never)]
     pub fn abort_rseq(&mut self) -> Result<()> {
         let Some(rseq) = self.rseq else { return Ok(()) };
         let sequence = rseq.field::<u64>(SEQUENCE).read()?;
