@@ -195,24 +195,27 @@ fn try_call(current: &mut Current) -> Result<usize> {
 }
 
 /// Goes on with a call that has to wait or has faulted, as `reason` says.
-async fn call(current: &mut Current, mut reason: Error) -> Result<usize> {
-    loop {
-        match reason {
-            Error::WouldBlock => {
-                // Where a fault came first, the half that does not wait may have come so far only now.
-                if current.futex.is_some() {
-                    return futex::asleep(current).await.map(|()| 0);
+#[expect(clippy::manual_async_fn, reason = "an argument of an async fn lies in its future twice")]
+fn call(current: &mut Current, mut reason: Error) -> impl Future<Output = Result<usize>> + Send {
+    async move {
+        loop {
+            match reason {
+                Error::WouldBlock => {
+                    // Where a fault came first, the half that does not wait may have come so far only now.
+                    if current.futex.is_some() {
+                        return futex::asleep(current).await.map(|()| 0);
+                    }
+                    current.parked = None;
+                    let args = Args(current.cx.syscall_args());
+                    return wait::finish(current, entry(current).slow, &args).await;
                 }
-                current.parked = None;
-                let args = Args(current.cx.syscall_args());
-                return wait::finish(current, entry(current).slow, &args).await;
+                Error::Fault(page) => fault::resolve(current, page).await?,
+                other => return Err(other),
             }
-            Error::Fault(page) => fault::resolve(current, page).await?,
-            other => return Err(other),
-        }
-        match try_call(current) {
-            Ok(value) => return Ok(value),
-            Err(error) => reason = error,
+            match try_call(current) {
+                Ok(value) => return Ok(value),
+                Err(error) => reason = error,
+            }
         }
     }
 }
@@ -455,7 +458,7 @@ mod tests {
     fn the_future_of_a_thread_stays_within_its_budget() {
         // With aarch64's registers (and 64 bytes of vector state that this build has not) and the executor's part, it has to fit the
         // heap's object of 1,360 bytes: the next is of 2,048.
-        const BUDGET: usize = 912;
+        const BUDGET: usize = 920;
         let size = size_of_future(|current| life(current, Birth::Clone)) - size_of::<Context>();
         println!("a thread's future: {size} bytes beside the registers, budget {BUDGET}");
         assert!(size <= BUDGET);

@@ -15,8 +15,8 @@ const NZCV: u64 = 0xf << 28;
 /// DIT, TCO, SSBS: bits that a program sets for itself and keeps, where the CPU has them.
 const KEPT: u64 = 1 << 24 | 1 << 25 | 1 << 12;
 
-/// X0 to X30, stack pointer and program counter.
-pub const GENERAL: usize = 33;
+/// X0 to X30, stack pointer, program counter and PSTATE.
+pub const GENERAL: usize = 34;
 
 /// The registers of one user thread, without its vector state. vectors.S knows the layout.
 #[derive(Clone, Default)]
@@ -88,26 +88,26 @@ impl Context {
         self.tpidr = tls as u64;
     }
 
-    /// X0 to X30, stack pointer and program counter.
+    /// X0 to X30, stack pointer, program counter, and PSTATE in the format of SPSR_EL1.
     #[inline]
     pub fn general(&self) -> &[u64; GENERAL] {
-        // SAFETY: the three fields lie next to each other in this order (asserted above), and nobody changes them meanwhile.
+        // SAFETY: the four fields lie next to each other in this order (asserted above), and nobody changes them meanwhile.
         unsafe { &*core::ptr::from_ref(self).cast() }
     }
 
-    /// Sets them, and takes the condition flags from `pstate`, as a signal frame gives it. Everything else that this word asks for is left
-    /// out; what the program had set for itself outside of it (DIT, SSBS) stays. A program counter that the machine could
-    /// not return to safely is treated as in [`Context::set_pc`].
+    /// Sets them as a signal frame gives them. Of PSTATE only the condition flags are taken; what the program had set for itself outside
+    /// of it (DIT, SSBS) stays. A program counter that the machine could not return to safely is treated as in
+    /// [`Context::set_pc`].
     #[inline]
-    pub fn set_general(&mut self, general: &[u64; GENERAL], pstate: u64) {
-        // SAFETY: as in `general`; any values may be there.
+    pub fn set_general(&mut self, general: &[u64; GENERAL]) {
+        let kept = self.pstate & KEPT;
+        // SAFETY: as in `general`; any values may be there until PSTATE is put right below.
         let mine = unsafe { &mut *core::ptr::from_mut(self).cast::<[u64; GENERAL]>() };
         // In pieces that are not worth a call.
-        const PIECE: usize = GENERAL / 3;
-        mine[..PIECE].copy_from_slice(&general[..PIECE]);
-        mine[PIECE..2 * PIECE].copy_from_slice(&general[PIECE..2 * PIECE]);
-        mine[2 * PIECE..].copy_from_slice(&general[2 * PIECE..]);
-        self.pstate = self.pstate & KEPT | pstate & NZCV;
+        mine[..12].copy_from_slice(&general[..12]);
+        mine[12..23].copy_from_slice(&general[12..23]);
+        mine[23..].copy_from_slice(&general[23..]);
+        self.pstate = kept | self.pstate & NZCV;
     }
 
     /// PSTATE, in the format of SPSR_EL1.

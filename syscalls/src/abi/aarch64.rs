@@ -82,10 +82,8 @@ const UCONTEXT: usize = info::SIZE / 8;
 const STACK: usize = UCONTEXT + 2;
 /// uc_mcontext: after 128 bytes of mask, of which eight say something, at the next multiple of 16. First the fault address.
 const MCONTEXT: usize = UCONTEXT + 22;
-/// 31 registers, sp, pc.
+/// 31 registers, sp, pc, pstate.
 const REGISTERS: usize = MCONTEXT + 1;
-/// pstate.
-const PSTATE: usize = REGISTERS + GENERAL;
 /// Extension records, at the next multiple of 16.
 const RECORDS: usize = MCONTEXT + 36;
 /// Room for records that every frame has.
@@ -109,7 +107,6 @@ pub fn push_frame(current: &mut Current, top: usize, info: &Siginfo, action: &Ac
     at.write_slice(&head(info, saved))?;
     at.add(MCONTEXT).write(&current.cx.far)?;
     at.add(REGISTERS).write_slice(current.cx.general())?;
-    at.add(PSTATE).write(&current.cx.pstate())?;
     at.add(RECORDS).write(&record_head(FPSIMD_MAGIC, FPSIMD_BYTES))?;
     current.fpu.push(at.add(RECORDS + 1).addr())?;
     // The last record, and the end of the list.
@@ -146,9 +143,8 @@ pub fn pop_frame(current: &mut Current) -> Result<Saved> {
     let ([base, flags], [size, mask]) = (stack.read()?, stack.add(1).read()?);
     let mut general = MaybeUninit::uninit();
     let general = at.add(REGISTERS).cast().read_into(&mut general)?;
-    let pstate = at.add(PSTATE).read()?;
     restore_vectors(current, sp + RECORDS * 8)?;
-    current.cx.set_general(general, pstate);
+    current.cx.set_general(general);
     Ok(Saved { mask: SignalSet(mask), stack: [base, flags, size] })
 }
 
