@@ -59,7 +59,7 @@ fn kill(current: &mut Current, args: &Args) -> Result<usize> {
         // Its own threads may send a process anything.
         id if id as u32 == current.thread.process.id() => {
             if let Some(signal) = signal {
-                send::to_process(&current.thread.process, from_me(current, signal))?;
+                send::to_own_process(&current.thread, from_me(current, signal))?;
             }
             Ok(0)
         }

@@ -30,12 +30,20 @@ pub fn to_process(process: &Arc<Process>, info: Siginfo) -> Result<(), Errno> {
         // Going on is announced to the parent, whom the tree lock guards.
         return to_process_locked(&tree::lock(), process, info);
     }
-    queue(process, None, info).map(drop)
+    queue(process, None, info, None).map(drop)
+}
+
+/// Sends a signal to the caller's own process, from `me`: as [`to_process`], but if the caller is to take it, it is awake.
+pub fn to_own_process(me: &Arc<Thread>, info: Siginfo) -> Result<(), Errno> {
+    if info.signal == Signal::SIGCONT || info.signal.is_stop() {
+        return to_process(&me.process, info);
+    }
+    queue(&me.process, None, info, Some(me)).map(drop)
 }
 
 /// As [`to_process`], where the caller holds the tree: signals to groups are atomic against fork.
 pub fn to_process_locked(tree: &Tree, process: &Arc<Process>, info: Siginfo) -> Result<(), Errno> {
-    let report = queue(process, None, info)?;
+    let report = queue(process, None, info, None)?;
     if let Some(report) = report {
         stop::notify_parent(tree, process, report);
     }
@@ -48,13 +56,13 @@ pub fn to_thread(thread: &Arc<Thread>, info: Siginfo) -> Result<(), Errno> {
     if info.signal == Signal::SIGCONT || info.signal.is_stop() {
         return to_thread_locked(&tree::lock(), thread, info);
     }
-    queue(process, Some(thread), info).map(drop)
+    queue(process, Some(thread), info, None).map(drop)
 }
 
 /// As [`to_thread`], where the caller holds the tree.
 pub fn to_thread_locked(tree: &Tree, thread: &Arc<Thread>, info: Siginfo) -> Result<(), Errno> {
     let process = &thread.process;
-    if let Some(report) = queue(process, Some(thread), info)? {
+    if let Some(report) = queue(process, Some(thread), info, None)? {
         stop::notify_parent(tree, process, report);
     }
     Ok(())
@@ -88,8 +96,13 @@ pub fn to_group(group: u32, info: Siginfo) {
     }
 }
 
-/// Queues the signal and wakes whom it concerns. Returns what the parent is to be told.
-fn queue(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: Siginfo) -> Result<Option<stop::Report>, Errno> {
+/// Queues the signal and wakes whom it concerns, unless that is `me`, who is awake. Returns what the parent is to be told.
+fn queue(
+    process: &Arc<Process>,
+    target: Option<&Arc<Thread>>,
+    info: Siginfo,
+    me: Option<&Arc<Thread>>,
+) -> Result<Option<stop::Report>, Errno> {
     let signal = info.signal;
     let mut shared = process.shared.lock();
     let report = prepare(process, &mut shared, signal);
@@ -124,8 +137,10 @@ fn queue(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: Siginfo) ->
         None => {
             shared.pending.push(info, room).map_err(|_| Errno::EAGAIN)?;
             process.signals_changed.notify_all(executor::ALL);
-            if let Some(thread) = shared.pick(signal) {
-                thread.interrupt(Conditions::SIGNAL);
+            match shared.pick(signal) {
+                Some(thread) if me.is_some_and(|me| Arc::ptr_eq(me, thread)) => thread.set(Conditions::SIGNAL),
+                Some(thread) => thread.interrupt(Conditions::SIGNAL),
+                None => {}
             }
         }
     }
