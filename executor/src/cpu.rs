@@ -575,6 +575,14 @@ pub(crate) fn reclassify(entity: &Entity) {
     }
 }
 
+/// Whether a task is being polled or waits in a run queue; not seen is one that is on its way to another CPU. For what
+/// is rare: every queue is searched.
+#[cold]
+pub(crate) fn is_runnable(entity: &Entity) -> bool {
+    let cpus = &machine::get().cpus[..platform::cpu_count()];
+    cpus.iter().any(|cpu| cpu.current.is(entity) || cpu.gauge.len() > 0 && cpu.queue.lock().holds(entity))
+}
+
 /// Takes a task from another CPU's queue.
 #[cold]
 #[inline(never)]

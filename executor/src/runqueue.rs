@@ -7,6 +7,7 @@
 use crate::calendar::Calendar;
 use crate::fifo::{Fifo, Ready};
 use crate::sched::{Entity, LEVEL_FAIR, LEVEL_IDLE, LEVEL_NONE, LEVEL_RT, Packed};
+use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// How often the wake slot goes before the queue's head.
@@ -185,6 +186,24 @@ impl RunQueue {
             gauge.len.store(gauge.len() - 1, Relaxed);
         }
         found
+    }
+
+    /// Whether this task waits here.
+    pub fn holds(&mut self, entity: &Entity) -> bool {
+        let found = Cell::new(false);
+        // Refuses all, so that nothing is taken out.
+        let look = |other: &Entity| {
+            found.set(found.get() || core::ptr::eq(other, entity));
+            false
+        };
+        if let Some(task) = &self.slot {
+            look(task.metadata());
+        }
+        for list in &mut self.rt {
+            list.take_first(&mut { u32::MAX }, look);
+        }
+        self.fair.take(u32::MAX, look);
+        found.get()
     }
 
     /// Takes out a task that `cpu` may run. The wake slot stays with its owner.

@@ -131,6 +131,11 @@ impl Task {
         })
     }
 
+    /// Whether it runs or waits for a CPU: a snapshot. Looks through the run queues.
+    pub fn is_runnable(&self) -> bool {
+        self.entity().is_some_and(cpu::is_runnable)
+    }
+
     /// The CPUs that may run it.
     pub fn affinity(&self) -> u64 {
         self.entity().map_or(u64::MAX, |entity| entity.affinity.load(Relaxed))

@@ -43,6 +43,20 @@ fn real_time_goes_first_by_priority() {
 }
 
 #[test]
+fn a_task_is_runnable_while_it_waits_for_its_turn_and_not_while_it_waits_for_a_wake() {
+    for kind in [Class::default(), Class::Idle, Class::RealTime { prio: 9, policy: RtPolicy::Fifo }] {
+        let task = spawn(core::future::pending(), class(kind));
+        for _ in 0..2 {
+            assert!(task.is_runnable());
+            assert_eq!(run_next(), Step::Ran);
+            assert!(!task.is_runnable());
+            task.wake();
+        }
+        run_all();
+    }
+}
+
+#[test]
 fn a_promoted_task_that_waits_has_its_turn_by_its_new_class() {
     let log = Log::default();
     let fifo = |prio| Class::RealTime { prio, policy: RtPolicy::Fifo };

@@ -3,18 +3,32 @@
 use rt::println;
 use rt::raw::errno::*;
 use rt::raw::general::*;
-use rt::sys::Errno;
+use rt::sys::{self, Errno};
 
-use crate::support::{become_user, call, in_child};
+use crate::support::{become_user, call, in_child, in_state, start};
 use crate::{Outcome, check, tests};
 
 tests! {
+    a_process_that_wants_a_cpu_is_shown_as_running,
     sched_setattr_sets_what_sched_getattr_tells,
     sched_getattr_refuses_bad_arguments,
     sched_setattr_answers_an_unknown_size_with_its_own,
     reset_on_fork_gives_the_child_the_default,
     an_ordinary_user_cannot_raise_itself,
     rlimit_rtprio_allows_real_time_up_to_it,
+}
+
+/// proc_pid_stat(5): R for who runs and for who waits for a CPU.
+fn a_process_that_wants_a_cpu_is_shown_as_running() -> Outcome {
+    let child = start(|| {
+        loop {
+            core::hint::spin_loop();
+        }
+    })?;
+    check!(in_state(child, b'R'));
+    rt::signal::kill(child, SIGKILL)?;
+    sys::wait4(child, 0)?;
+    Ok(())
 }
 
 /// `struct sched_attr` of 48 bytes: size and policy, flags, nice and priority, and three times of SCHED_DEADLINE.

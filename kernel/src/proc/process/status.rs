@@ -102,6 +102,7 @@ impl Picture {
             () if leader_is_gone => ZOMBIE,
             () if thread.id() == subject.reader => RUNNING,
             () if stopped => STOPPED,
+            () if thread.view.lock().task.as_ref().is_some_and(executor::Task::is_runnable) => RUNNING,
             () => SLEEPING,
         };
         if subject.task {
