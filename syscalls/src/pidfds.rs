@@ -74,12 +74,23 @@ const TO_THREAD: u32 = 1;
 const TO_PROCESS: u32 = 2;
 const TO_GROUP: u32 = 4;
 
-/// pidfd_send_signal(2).
+/// pidfd_send_signal(2), which takes an open /proc/PID too.
 fn pidfd_send_signal(current: &mut Current, args: &Args) -> Result<usize> {
     let flags = args.uint(3);
     check_flags(flags, TO_THREAD | TO_PROCESS | TO_GROUP)?;
     if flags.count_ones() > 1 {
         return Err(Errno::EINVAL.into());
+    }
+    if let Some(found) = kernel::proc::process_of(&*file(current, args, 0)?) {
+        let target = found?;
+        return match flags {
+            TO_GROUP => signals::send_to_group(current, target.id(), args),
+            TO_THREAD => match target.pid().thread() {
+                Some(leader) => signals::send_to_thread(current, &leader, args),
+                None => Ok(0),
+            },
+            _ => signals::send_to(current, &target, args),
+        };
     }
     let description = described(current, args, 0)?;
     let pidfd = pidfd(&description)?;

@@ -18,13 +18,13 @@ mod text;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::{Result, Timespec, rank};
+use base::{Errno, Result, Timespec, rank};
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 use executor::spin::SpinLock;
 use net::Net;
 use vfs::mount::{Location, MountFlags, Statfs, anonymous_device};
-use vfs::{Device, FileSystem, Inode, Mount};
+use vfs::{Description, Device, FileSystem, Inode, Mount};
 
 /// Writes a text about the system.
 pub type Show = fn(&mut dyn fmt::Write) -> fmt::Result;
@@ -46,6 +46,13 @@ pub fn register(name: &'static str, show: Show) {
 /// Names the network that /proc/net shows.
 pub fn set_network(network: Arc<Net>) {
     *NETWORK.lock() = Some(network);
+}
+
+/// The process whose directory in /proc this is; `None` for any other file. ESRCH once it is reaped.
+pub fn process_of(description: &Description) -> Option<Result<Arc<::process::Process>, Errno>> {
+    let location = description.location();
+    let directory = location.inode().as_any()?.downcast_ref::<process::Directory>()?;
+    directory.process()
 }
 
 fn network() -> Option<Arc<Net>> {

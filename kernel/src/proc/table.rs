@@ -154,6 +154,10 @@ impl<S: Subject> Inode for Directory<S> {
         self.subject.owner()?;
         Ok(list(self.entries, self.ino, from, sink).0)
     }
+
+    fn as_any(&self) -> Option<&dyn core::any::Any> {
+        Some(self)
+    }
 }
 
 struct TextNode<S: Subject> {

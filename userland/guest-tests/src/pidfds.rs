@@ -1,5 +1,6 @@
 //! Descriptors of processes (pidfd_open(2)), and files that signal their owner (fcntl(2), O_ASYNC).
 
+use core::ffi::CStr;
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use rt::raw::errno::{EBADF, ECHILD, EINVAL, EPERM, ESRCH};
@@ -10,12 +11,13 @@ use rt::sys::{self, Errno, check};
 use rt::thread::{Join, map_stack};
 use rt::{println, syscall2, syscall3, syscall4, syscall5};
 
-use crate::support::{become_user, call, eventually};
+use crate::support::{become_user, call, eventually, stat_path};
 use crate::{Outcome, check, tests};
 
 tests! {
     a_pidfd_is_ready_once_the_process_has_exited,
     a_pidfd_carries_signals_and_not_to_those_who_were_reaped,
+    an_open_directory_of_proc_carries_signals_too,
     waitid_takes_a_pidfd,
     clone_gives_the_parent_a_pidfd,
     a_pidfd_of_nobody_is_refused,
@@ -83,6 +85,25 @@ fn a_pidfd_carries_signals_and_not_to_those_who_were_reaped() -> Outcome {
     check!(sys::wait4(child, 0)? == (child, SIGTERM as i32));
     check!(pidfd_signal(fd, 0) == Err(Errno(ESRCH)));
     check!(pidfd_signal(0, 0) == Err(Errno(EBADF)));
+    Ok(())
+}
+
+/// pidfd_send_signal(2), NOTES.
+fn an_open_directory_of_proc_carries_signals_too() -> Outcome {
+    let (child, _) = child_at_gate(0)?;
+    let mut room = [0; 32];
+    let end = stat_path(child, &mut room).count_bytes() - "/stat".len();
+    room[end] = 0;
+    let path = CStr::from_bytes_until_nul(&room).unwrap_or_default();
+    let fd = sys::open(path, O_RDONLY | O_DIRECTORY, 0)?;
+    check!(pidfd_signal(fd, 0)? == 0);
+    pidfd_signal(fd, SIGTERM)?;
+    check!(sys::wait4(child, 0)? == (child, SIGTERM as i32));
+    check!(pidfd_signal(fd, 0) == Err(Errno(ESRCH)));
+    for other in [c"/proc", c"/proc/self/task", c"/proc/self/stat", c"/tmp"] {
+        let fd = sys::open(other, O_RDONLY, 0)?;
+        check!(pidfd_signal(fd, 0) == Err(Errno(EBADF)));
+    }
     Ok(())
 }
 

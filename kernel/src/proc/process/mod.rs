@@ -147,6 +147,11 @@ impl Directory {
     pub fn new(process: Process, ino: u64) -> Directory {
         Directory { entries: if process.task { THREAD } else { PROCESS }, subject: process, ino }
     }
+
+    /// The process, unless this is a thread's directory. ESRCH once it is reaped.
+    pub fn process(&self) -> Option<Result<Arc<::process::Process>, Errno>> {
+        (!self.subject.task).then(|| self.subject.process())
+    }
 }
 
 fn cwd(process: &Process, _: &Caller) -> Result<Link> {
