@@ -17,7 +17,7 @@ use process::limits::Resource;
 use vfs::path::{Follow, Walk};
 use vfs::{Location, OpenFlags};
 
-/// The longest single string (MAX_ARG_STRLEN).
+/// The longest single string, with its zero (MAX_ARG_STRLEN).
 const MAX_STRING: usize = 128 * 1024;
 
 /// execve(2).
@@ -69,7 +69,7 @@ fn name_by_descriptor(fd: i32, path: &[u8]) -> Vec<u8> {
 
 async fn read_path(current: &Current, addr: VirtAddr) -> Result<Vec<u8>> {
     loop {
-        match UserStr(addr).read_vec(raw::PATH_MAX as usize, Errno::ENAMETOOLONG) {
+        match UserStr(addr).read_vec(raw::PATH_MAX as usize - 1, Errno::ENAMETOOLONG) {
             Err(Error::Fault(page)) => fault::resolve(current, page).await?,
             other => return other,
         }
@@ -119,7 +119,7 @@ async fn read_strings(current: &Current, vector: VirtAddr, left: &mut usize) -> 
             }
         };
         let string = loop {
-            match UserStr(addr).read_vec(MAX_STRING, Errno::E2BIG) {
+            match UserStr(addr).read_vec(MAX_STRING - 1, Errno::E2BIG) {
                 Err(Error::Fault(page)) => fault::resolve(current, page).await?,
                 other => break other?,
             }

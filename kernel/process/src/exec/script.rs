@@ -1,6 +1,6 @@
 //! `#!` lines (execve(2), "Interpreter scripts").
 
-use super::{Opened, Request, Strings, find, open};
+use super::{HEAD, Opened, Request, Strings, find, open};
 use crate::current::Current;
 use alloc::vec::Vec;
 use base::{Errno, Result};
@@ -36,11 +36,11 @@ pub(super) fn resolve(current: &Current, request: &mut Request) -> Result<Opened
 }
 
 /// The interpreter and its one optional argument, which is the rest of the line. A line that does not end within the head is cut
-/// there, unless that would cut the interpreter's name.
+/// one byte before the head's end, unless that would cut the interpreter's name.
 fn parse(head: &[u8]) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let end = head.iter().position(|&byte| byte == b'\n' || byte == 0);
-    let line = head[2..end.unwrap_or(head.len())].trim_ascii();
+    let line = head[2..end.unwrap_or(head.len() - usize::from(head.len() == HEAD))].trim_ascii();
     let split = line.iter().position(blank);
     if line.is_empty() || (split.is_none() && end.is_none()) {
         return Err(Errno::ENOEXEC.into());
@@ -61,5 +61,15 @@ mod tests {
         assert!(parse(b"#!\n").is_err());
         assert!(parse(b"#!   \n").is_err());
         assert!(parse(b"#!/a/name/that/never/ends").is_err());
+    }
+
+    #[test]
+    fn a_line_longer_than_the_head_loses_its_end() {
+        let mut head = b"#!/bin/echo ".to_vec();
+        let start = head.len();
+        head.resize(HEAD, b'y');
+        assert_eq!(parse(&head).unwrap().1.unwrap().len(), HEAD - 1 - start);
+        head[HEAD - 1] = b'\n';
+        assert_eq!(parse(&head).unwrap().1.unwrap().len(), HEAD - 1 - start);
     }
 }
