@@ -100,6 +100,11 @@ test-peer arch="x86_64" cpus="1,4": setup
 test-busybox arch *applets: setup
     @{{harness}} test-busybox "$@"
 
+# run shell scripts about processes on Debian's stock kernel and on ours, and compare: just smp=4 test-scripts x86_64 [NAME...]
+[no-exit-message]
+test-scripts arch *names: setup
+    @{{harness}} test-scripts "$@"
+
 # run random programs on the simulated machine: just sim seeds=1000 [from=K], just sim seed=K [trace=1]
 [no-exit-message]
 sim *what: setup

@@ -3,17 +3,17 @@
 //! Which tests pass depends on busybox and how it was configured; the stock kernel says so. Tests whose results may
 //! differ are listed in tests/busybox-differences.txt, each with its reason.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::arch::{Arch, out, root};
+use crate::arch::{Arch, root};
+use crate::compare::{self, Results};
 use crate::image::{self, Kernel};
 use crate::qemu::Config;
 use crate::recipe::Recipe;
-use crate::run::{self, LIMIT, NO_STATUS, PANIC, Streams};
 use crate::toolchain::Toolchain;
 
 /// The longest that the suite may take on one kernel: the stock one needs a quarter of an hour on a busy machine.
@@ -22,9 +22,6 @@ const PATIENCE: Duration = Duration::from_secs(2400);
 /// The words of the suite for a result.
 const WORDS: [&str; 4] = ["PASS", "FAIL", "SKIPPED", "UNTESTED"];
 
-/// A test's name, with a number where several have the same, and its result.
-type Results = BTreeMap<String, String>;
-
 /// Runs the suite, or the tests of some applets, on both kernels; gives how many results agree and how many do not.
 pub fn run(arch: Arch, applets: &[&str]) -> Result<(usize, usize)> {
     let programs = Toolchain::load()?.build_programs(arch)?;
@@ -32,18 +29,14 @@ pub fn run(arch: Arch, applets: &[&str]) -> Result<(usize, usize)> {
     let expected = results(arch, &image::peer(arch)?, &root, applets)?;
     let found = results(arch, &image::chosen(arch)?, &root, applets)?;
     let listed = differences()?;
-    let (mut same, mut different) = (0, 0);
-    let names: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
-    for name in names {
-        let (theirs, ours) = (expected.get(name), found.get(name));
-        let shown = |result: Option<&String>| result.cloned().unwrap_or_else(|| "absent".to_string());
-        if theirs == ours || listed.contains(name) {
-            same += 1;
-        } else {
-            different += 1;
+    let (same, different) = compare::count(&expected, &found, |name, theirs, ours| {
+        let differs = theirs != ours && !listed.contains(name);
+        if differs {
+            let shown = |result: Option<&str>| result.unwrap_or("absent").to_string();
             println!("test busybox: {name} ... FAILED: {} here, {} on Linux", shown(ours), shown(theirs));
         }
-    }
+        !differs
+    });
     for word in WORDS {
         let count = |results: &Results| results.values().filter(|result| *result == word).count();
         println!("busybox: {word}: {} here, {} on Linux", count(&found), count(&expected));
@@ -60,30 +53,14 @@ fn differences() -> Result<BTreeSet<String>> {
 }
 
 fn results(arch: Arch, kernel: &Kernel, root: &[u8], applets: &[&str]) -> Result<Results> {
-    println!("busybox: its test suite on {}, {}", kernel.name, arch.name());
-    let config = Config::from_environment(arch)?;
-    let command: Vec<String> = ["busybox-tests"].iter().chain(applets).map(|word| word.to_string()).collect();
-    let initrd = out().join(format!("busybox-{}-{}.cpio", arch.name(), std::process::id()));
-    fs::write(&initrd, run::initramfs(root.to_vec(), &command)?)?;
-    // A file, so that one can watch: on a translated CPU this takes minutes.
-    let kept = out().join(format!("busybox-{}-{}.log", arch.name(), kernel.name.replace(['/', ' '], "_")));
-    let streams = Streams {
-        stdout: Box::new(fs::File::create(&kept)?),
-        stderr: Box::new(std::io::stderr()),
-        log: Box::new(std::io::sink()),
-        stdin: None,
-        report: true,
-    };
-    let status = run::run(&config, kernel, &initrd, PATIENCE, streams);
-    let _ = fs::remove_file(&initrd);
-    let text = String::from_utf8_lossy(&fs::read(&kept)?).into_owned();
-    let status = status?;
-    ensure!(![PANIC, LIMIT, NO_STATUS].contains(&status), "the suite did not come to its end; see {}", kept.display());
+    let command: Vec<&str> = ["busybox-tests"].iter().chain(applets).copied().collect();
+    let text = compare::output(&Config::from_environment(arch)?, kernel, root, "busybox", &command, PATIENCE)?;
     let results = read(&text);
-    ensure!(!results.is_empty(), "the suite printed no results; see {}", kept.display());
+    ensure!(!results.is_empty(), "the suite printed no results");
     Ok(results)
 }
 
+/// The tests' names, with a number where several have the same, and their results.
 fn read(text: &str) -> Results {
     let mut results = Results::new();
     for line in text.lines() {

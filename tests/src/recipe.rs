@@ -14,6 +14,7 @@
 //! dir PATH MODE               a directory
 //! link PATH TARGET            a symbolic link
 //! file PATH MODE SOURCE       a file beside the recipes, at the given place
+//! tree PATH DIRECTORY         a directory of the repository (`tests/scripts`) with all that is in it, at the given place
 //! device PATH MAJOR MINOR     a character device
 //! ```
 //!
@@ -50,6 +51,7 @@ pub struct Recipe {
     sources: Vec<(String, String, String)>,
     programs: Vec<(String, String)>,
     applets: Vec<(String, String)>,
+    trees: Vec<(String, PathBuf)>,
     nodes: Vec<(String, Node)>,
 }
 
@@ -106,6 +108,11 @@ impl Recipe {
             ["file", path, mode, source] => {
                 let node = Node::Copy(recipes().join(source), u32::from_str_radix(mode, 8)?);
                 self.nodes.push((inner(path), node));
+            }
+            ["tree", path, directory] => {
+                let from = root().join(directory);
+                ensure!(from.is_dir(), "{} is not a directory", from.display());
+                self.trees.push((inner(path), from));
             }
             ["device", path, major, minor] => {
                 self.nodes.push((inner(path), Node::Device(major.parse()?, minor.parse()?)));
@@ -181,6 +188,9 @@ impl Recipe {
             for name in names {
                 tree.entry(inner(&format!("{directory}/{name}"))).or_insert(Node::Link(format!("/{busybox}")));
             }
+        }
+        for (path, from) in &self.trees {
+            self.add_tree(&mut tree, path, from, from)?;
         }
         tree.extend(self.nodes.iter().cloned());
         add_parents(&mut tree);
@@ -280,5 +290,18 @@ mod tests {
         for name in names().unwrap() {
             Recipe::load(&name).unwrap();
         }
+    }
+    #[test]
+    fn a_directory_of_the_repository_is_copied_to_its_place() {
+        let mut recipe = Recipe { prune: vec!["here/src/bin".to_string()], ..Recipe::default() };
+        recipe.directive(&["tree", "/here", "tests"], 0).unwrap();
+        let mut tree = BTreeMap::new();
+        for (path, from) in &recipe.trees {
+            recipe.add_tree(&mut tree, path, from, from).unwrap();
+        }
+        let file = |path: &str| matches!(tree.get(path), Some(Node::Copy(from, _)) if from.is_file());
+        assert!(file("here/Cargo.toml") && file("here/src/recipe.rs"));
+        assert!(!tree.contains_key("here/src/bin/harness.rs"));
+        assert!(recipe.directive(&["tree", "/here", "tests/nothing"], 0).is_err());
     }
 }

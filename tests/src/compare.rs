@@ -1,0 +1,78 @@
+//! What the tests that compare two kernels need: a command's output on each of them, and the two sets of results side by
+//! side.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::arch::out;
+use crate::image::Kernel;
+use crate::qemu::Config;
+use crate::run::{self, LIMIT, NO_STATUS, PANIC, Streams};
+
+/// What was tried, and what came of it.
+pub type Results = BTreeMap<String, String>;
+
+/// Boots a kernel with a root file system, runs a command in it to its end, within `patience`, and gives its standard
+/// output. The output is also kept in a file whose name begins with `what`, so that one can watch: on a translated CPU
+/// this takes minutes.
+pub fn output(
+    config: &Config,
+    kernel: &Kernel,
+    root: &[u8],
+    what: &str,
+    command: &[&str],
+    patience: Duration,
+) -> Result<String> {
+    let arch = config.arch.name();
+    println!("{what}: {} on {arch}, CPUs: {}", kernel.name, config.cpus);
+    let command: Vec<String> = command.iter().map(|word| word.to_string()).collect();
+    let initrd = out().join(format!("{what}-{arch}-{}.cpio", std::process::id()));
+    fs::write(&initrd, run::initramfs(root.to_vec(), &command)?)?;
+    let kept = out().join(format!("{what}-{arch}-{}.log", kernel.name.replace(['/', ' '], "_")));
+    let streams = Streams {
+        stdout: Box::new(fs::File::create(&kept)?),
+        stderr: Box::new(std::io::stderr()),
+        log: Box::new(std::io::sink()),
+        stdin: None,
+        report: true,
+    };
+    let status = run::run(config, kernel, &initrd, patience, streams);
+    let _ = fs::remove_file(&initrd);
+    let status = status?;
+    let text = String::from_utf8_lossy(&fs::read(&kept)?).into_owned();
+    ensure!(![PANIC, LIMIT, NO_STATUS].contains(&status), "{what} did not come to its end; see {}", kept.display());
+    Ok(text)
+}
+
+/// Hands each name with the peer's result and ours to `agree`; gives how many agree and how many do not.
+pub fn count(
+    theirs: &Results,
+    ours: &Results,
+    mut agree: impl FnMut(&str, Option<&str>, Option<&str>) -> bool,
+) -> (usize, usize) {
+    let names: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
+    let of = |results: &Results, name: &String| results.get(name).cloned();
+    let same = names.iter().filter(|name| agree(name, of(theirs, name).as_deref(), of(ours, name).as_deref())).count();
+    (same, names.len() - same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_one_of_two_has_is_compared_too() {
+        let theirs = Results::from([("a".into(), "1".into()), ("b".into(), "2".into())]);
+        let ours = Results::from([("a".into(), "1".into()), ("c".into(), "3".into())]);
+        let mut seen = Vec::new();
+        let counts = count(&theirs, &ours, |name, theirs, ours| {
+            seen.push(format!("{name} {theirs:?} {ours:?}"));
+            theirs == ours
+        });
+        assert_eq!(counts, (1, 2));
+        assert_eq!(seen, ["a Some(\"1\") Some(\"1\")", "b Some(\"2\") None", "c None Some(\"3\")"]);
+    }
+}
