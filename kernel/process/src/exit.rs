@@ -85,11 +85,17 @@ pub fn finish(mut current: Current, status: i32) {
     if let Some(vfork) = vfork {
         vfork.complete();
     }
+    release_executable(&process);
     let mut tree = tree::lock();
     let last = leave_process(&tree, &thread, status);
-    let executable = last.and_then(|_| process.shared.lock().executable.take());
     drop(thread.view.lock().charge.take());
     if let Some(status) = last {
+        if process.shared.lock().executable.is_some() {
+            // The last two threads came here together. Nobody reaps meanwhile: this is no zombie yet.
+            drop(tree);
+            release_executable(&process);
+            tree = tree::lock();
+        }
         let leads = tree::session_of(&tree, &process) == process.id();
         let hook = *HOOK.lock();
         if let (true, Some(hook)) = (process.is_init(), hook) {
@@ -107,7 +113,6 @@ pub fn finish(mut current: Current, status: i32) {
         reparent::leave_to_sibling(&tree, &thread);
     }
     drop(tree);
-    drop(executable);
     if !thread.is_leader() {
         let pid = thread.view.lock().pid.clone();
         pid.release();
@@ -115,6 +120,15 @@ pub fn finish(mut current: Current, status: i32) {
     process.threads_changed.notify_all(executor::ALL);
     // The record may outlive the future; the task it names is over.
     thread.view.lock().task = None;
+}
+
+/// Lets go of the program if no other thread is left: who reaps the zombie may write to its file at once.
+fn release_executable(process: &Process) {
+    let mut shared = process.shared.lock();
+    let executable = if shared.threads.len() <= 1 { shared.executable.take() } else { None };
+    drop(shared);
+    // The last name of the file may be gone, and then the file goes here.
+    drop(executable);
 }
 
 /// Takes the thread out of its process. Returns the process's status if it was the last.

@@ -17,6 +17,8 @@ tests! {
     damaged_programs_are_refused_or_end_and_harm_nobody,
     a_file_that_is_open_for_writing_is_not_executed,
     a_file_that_is_executed_is_not_written,
+    a_string_of_128_kib_is_too_long_for_a_program,
+    who_has_waited_for_a_program_may_write_its_file,
 }
 
 const PATH: &CStr = c"/tmp/guest-tests-program";
@@ -212,6 +214,37 @@ fn a_file_that_is_executed_is_not_written() -> Outcome {
     // It may be written once nobody executes it, and be unlinked while somebody does.
     let fd = sys::open(PATH, O_WRONLY, 0)?;
     sys::close(fd)?;
+    sys::unlink(PATH)?;
+    Ok(())
+}
+
+/// MAX_ARG_STRLEN of execve(2) counts the zero.
+fn a_string_of_128_kib_is_too_long_for_a_program() -> Outcome {
+    const LONGEST: usize = 128 << 10;
+    write_program(b"\x7fELF")?;
+    let memory = sys::mmap_anonymous(LONGEST + 1)?;
+    // SAFETY: the mapping is new, and stays as long as the process.
+    let memory = unsafe { core::slice::from_raw_parts_mut(memory, LONGEST + 1) };
+    for (len, error) in [(LONGEST - 1, ENOEXEC), (LONGEST, E2BIG)] {
+        memory[..len].fill(b'x');
+        let argv = [memory.as_ptr().cast(), ptr::null()];
+        // SAFETY: both vectors end with a null pointer, and the string with a zero.
+        check!(unsafe { sys::execve(PATH, argv.as_ptr(), argv[1..].as_ptr()) } == Errno(error));
+    }
+    sys::unlink(PATH)?;
+    Ok(())
+}
+
+/// The right to execute ends before the zombie can be seen.
+fn who_has_waited_for_a_program_may_write_its_file() -> Outcome {
+    write_program(own_file()?)?;
+    for _ in 0..100 {
+        in_child(|| {
+            execute(PATH);
+            Ok(())
+        })?;
+        sys::close(sys::open(PATH, O_WRONLY, 0)?)?;
+    }
     sys::unlink(PATH)?;
     Ok(())
 }
