@@ -6,7 +6,6 @@ use crate::frame::Saved;
 use crate::legacy::Old;
 use crate::table::Calls;
 use arch::addr::VirtAddr;
-use arch::user::GENERAL;
 use base::{Errno, Result, Timespec};
 use core::mem::MaybeUninit;
 use memory::user::UserPtr;
