@@ -91,13 +91,16 @@ impl Bounds {
     }
 
     /// Stores what is left of the time, and takes the mask back unless a signal is to be looked at with it.
-    pub async fn end(&self, current: &mut Current, deadline: Option<u64>, result: Result<usize>) -> Result<usize> {
+    pub async fn end(&self, current: &mut Current, deadline: Option<u64>, mut result: Result<usize>) -> Result<usize> {
         if let (Some((ptr, unit)), Some(deadline)) = (self.remaining, deadline) {
             let left = Timespec::from_nanos(deadline.saturating_sub(monotonic()));
             let rest = if unit == Unit::Nanos { left.nsec } else { left.nsec / 1000 };
-            // The call has its result by now, so a bad pointer changes nothing.
+            // The call has its result by now, so a bad pointer changes nothing, but that it could not begin anew with what is left.
             while let Err(page) = UserPtr::<[i64; 2]>::new(ptr).write(&[left.sec, rest]) {
                 if fault::resolve(current, page).await.is_err() {
+                    if let Err(Error::Interrupted(_)) = result {
+                        result = Err(Error::Interrupted(Restart::Never));
+                    }
                     break;
                 }
             }
