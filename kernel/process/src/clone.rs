@@ -318,6 +318,7 @@ fn new_process(parent: &Current, pid: &Arc<Pid>, actions: &Arc<Actions>) -> Arc<
     (shared.executable, shared.strings, shared.auxv) = (executable, strings, auxv);
     drop(shared);
     process.set_core_filter(creator.core_filter());
+    process.oom.inherit(&creator.oom);
     process
 }
 

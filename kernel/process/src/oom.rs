@@ -7,7 +7,9 @@ use crate::pid;
 use crate::process::Process;
 use crate::thread::Thread;
 use alloc::sync::Arc;
-use base::Result;
+use arch::addr::PAGE_SIZE;
+use base::{Errno, Result};
+use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 /// No memory for a page that a program was promised: the largest process is killed, and its end awaited. Then the access is
 /// tried again, which may bring it here again. An error if the caller is to die itself.
@@ -44,15 +46,55 @@ fn dying() -> Option<Arc<Process>> {
     pid::processes(2).find(|process| process.exit_status().is_some() && process.space().is_some())
 }
 
-/// The largest process, but not init. A descriptor counts as a page, since what it stands for takes memory of the
-/// kernel: some hundred bytes, or the buffers of a pipe or a socket.
+/// What a process asks of whoever looks for one to kill (proc_pid_oom_score_adj(5)).
+#[derive(Default)]
+pub struct Adjustment {
+    value: AtomicI32,
+    /// What a privileged writer last set: it may be lowered to that again.
+    floor: AtomicI32,
+}
+
+impl Adjustment {
+    /// From -1000, never, to 1000, first of all.
+    pub fn get(&self) -> i32 {
+        self.value.load(Relaxed)
+    }
+
+    /// EINVAL beyond that; EACCES for less than was set with privilege.
+    pub fn set(&self, value: i32, privileged: bool) -> Result<(), Errno> {
+        if !(-1000..=1000).contains(&value) {
+            return Err(Errno::EINVAL);
+        }
+        if privileged {
+            self.floor.store(value, Relaxed);
+        } else if value < self.floor.load(Relaxed) {
+            return Err(Errno::EACCES);
+        }
+        self.value.store(value, Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn inherit(&self, parent: &Adjustment) {
+        self.value.store(parent.value.load(Relaxed), Relaxed);
+        self.floor.store(parent.floor.load(Relaxed), Relaxed);
+    }
+}
+
+/// How much a process is to blame, in pages; `None` for one that has no memory, or is never to be killed. A descriptor counts as a
+/// page, since what it stands for takes memory of the kernel: some hundred bytes, or the buffers of a pipe or a socket. Each
+/// thousandth of the adjustment counts as a thousandth of all memory.
+pub fn badness(process: &Process) -> Option<i64> {
+    let adjustment = process.oom.get();
+    if process.is_init() || adjustment == -1000 {
+        return None;
+    }
+    let pages = process.space()?.rss_pages() + process.files().map_or(0, |files| files.count());
+    let total = (memory::frames::total_bytes() / PAGE_SIZE) as i64;
+    Some(pages as i64 + i64::from(adjustment) * total / 1000)
+}
+
+/// The process that is most to blame.
 fn largest() -> Option<Arc<Process>> {
-    let size = |process: &Arc<Process>| {
-        let pages = process.space()?.rss_pages();
-        Some(pages + process.files().map_or(0, |files| files.count()))
-    };
-    pid::processes(2)
-        .filter_map(|process| Some((size(&process)?, process)))
-        .max_by_key(|(size, _)| *size)
-        .map(|found| found.1)
+    let blamed = pid::processes(2).filter_map(|process| Some((badness(&process)?, process)));
+    blamed.max_by_key(|(badness, _)| *badness).map(|found| found.1)
 }

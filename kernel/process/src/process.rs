@@ -3,6 +3,7 @@
 use crate::alarm::Alarm;
 use crate::cpu_timers::CpuTimers;
 use crate::limits::Limits;
+use crate::oom;
 use crate::pid::Pid;
 use crate::signal::stop::{self, StopState};
 use crate::signal::{Actions, Pending, Signal, SignalSet};
@@ -51,6 +52,8 @@ pub struct Process {
     /// Whether a core file was begun; then `dump` knows more.
     dumps: AtomicBool,
     core_filter: AtomicU32,
+    /// How eagerly it is killed for memory, -1000 to 1000, and what it may set that to without privilege.
+    pub oom: oom::Adjustment,
 }
 
 /// What the process's lock guards.
@@ -126,6 +129,7 @@ impl Process {
             over: AtomicBool::new(false),
             dumps: AtomicBool::new(false),
             core_filter: AtomicU32::new(crate::dump::filter::DEFAULT),
+            oom: oom::Adjustment::default(),
             pid,
         })
     }

@@ -235,15 +235,17 @@ extern "C" fn die_with_a_robust_lock(_: usize) -> i32 {
 }
 
 extern "C" fn take_the_robust_lock(_: usize) -> i32 {
-    // SAFETY: the word is atomic.
-    let word = unsafe { &(*(&raw const ROBUST)).word };
+    let robust = &raw const ROBUST;
+    // SAFETY: the word is atomic, and lives for ever.
+    let word = unsafe { &(*robust).word };
     RESULT.store(told(lock(word)), SeqCst);
     0
 }
 
 fn a_robust_lock_says_that_its_owner_died() -> Outcome {
-    // SAFETY: the word is atomic.
-    let word = unsafe { &(*(&raw const ROBUST)).word };
+    let robust = &raw const ROBUST;
+    // SAFETY: the word is atomic, and lives for ever.
+    let word = unsafe { &(*robust).word };
     let join = Join::new();
     spawn(&join, die_with_a_robust_lock, 0)?;
     check!(becomes(&STAGE, 1));

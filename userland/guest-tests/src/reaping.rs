@@ -467,7 +467,8 @@ fn orphans_of_a_thread_stay_with_the_process() -> Outcome {
     let gate = sys::pipe(0)?;
     in_thread(fork_and_exit, gate[0] as usize)?;
     let child = CHILD.load(Ordering::SeqCst) as i32;
-    // What was the thread's child is now the child of one that lives.
+    // What was the thread's child is now the child of one that lives, or soon: a thread is joined before it is gone.
+    check!(eventually(|| raw_wait4(child, 0, WNOHANG | __WNOTHREAD) == Ok(0)));
     check!(sys::wait4(child, WNOHANG)?.0 == 0);
     sys::write(gate[1], b"x")?;
     check!(raw_wait4(child, 0, __WNOTHREAD) == Ok(child as usize));

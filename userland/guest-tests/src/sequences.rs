@@ -40,9 +40,15 @@ struct Rseq {
 
 impl Rseq {
     const fn new() -> Rseq {
-        const ZERO: AtomicU32 = AtomicU32::new(0);
-        let sequence = AtomicU64::new(0);
-        Rseq { start: ZERO, cpu: ZERO, sequence, flags: ZERO, node: ZERO, concurrency: ZERO, unused: ZERO }
+        Rseq {
+            start: AtomicU32::new(0),
+            cpu: AtomicU32::new(0),
+            sequence: AtomicU64::new(0),
+            flags: AtomicU32::new(0),
+            node: AtomicU32::new(0),
+            concurrency: AtomicU32::new(0),
+            unused: AtomicU32::new(0),
+        }
     }
 
     fn call(&self, len: usize, flags: usize, signature: u32) -> Result<usize, Errno> {

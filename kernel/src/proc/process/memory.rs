@@ -190,6 +190,16 @@ pub async fn command_line(process: Process) -> Text {
     Ok(out)
 }
 
+/// proc_pid_auxv(5).
+pub async fn auxv(process: Process) -> Text {
+    let (start, end) = process.process()?.shared.lock().auxv;
+    let mut out = Buffer::default();
+    if let Some(space) = process.space() {
+        copy(&space, start, end, &mut out).await?;
+    }
+    Ok(out)
+}
+
 /// proc_pid_environ(5).
 pub async fn environ(process: Process) -> Text {
     let (_, (start, end)) = process.process()?.shared.lock().strings;

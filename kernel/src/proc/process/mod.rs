@@ -111,6 +111,7 @@ impl Subject for Process {
 macro_rules! common {
     ($($more:expr),* $(,)?) => {
         &[
+            text("auxv", Text::later(|process| alloc::boxed::Box::pin(memory::auxv(process))).private(0o400)),
             text("cmdline", Text::later(|process| alloc::boxed::Box::pin(memory::command_line(process)))),
             text("comm", Text::new(status::comm).store(status::set_comm)),
             private_link("cwd", cwd),
@@ -121,6 +122,8 @@ macro_rules! common {
             text("limits", Text::new(limits)),
             text("maps", Text::later(|process| alloc::boxed::Box::pin(memory::maps(process))).private(0o444)),
             text("mountinfo", Text::new(|process, out| mounts(process, out, show_mountinfo))),
+            text("oom_score", Text::new(status::oom_score)),
+            text("oom_score_adj", Text::new(status::oom_score_adj).store(status::set_oom_score_adj)),
             text("mounts", Text::new(|process, out| mounts(process, out, show_mounts))),
             private_link("root", root),
             text("smaps", Text::later(|process| alloc::boxed::Box::pin(memory::smaps(process))).private(0o444)),
@@ -133,7 +136,7 @@ macro_rules! common {
     };
 }
 
-static THREAD: &[Entry<Process>] = common![];
+static THREAD: &[Entry<Process>] = common![text("children", Text::new(status::children))];
 static PROCESS: &[Entry<Process>] = common![
     text("coredump_filter", Text::new(status::core_filter).store(status::set_core_filter)),
     made("task", |process, ino| Arc::new(Tasks { process: process.clone(), ino })),

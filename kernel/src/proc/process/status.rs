@@ -7,11 +7,11 @@ use ::process::limits::Resource;
 use ::process::signal::stop::StopState;
 use ::process::thread::Name;
 use ::process::times::Usage;
-use ::process::{SignalSet, Thread, tree};
+use ::process::{SignalSet, Thread, oom, tree};
 use alloc::sync::Arc;
 use arch::addr::PAGE_SIZE;
 use base::time::{NANOS_PER_SEC, USER_HZ};
-use base::{Credentials, Errno, Result};
+use base::{Capability, Credentials, Errno, Result};
 use core::fmt::Write;
 use executor::{Class, RtPolicy};
 use linux_raw_sys::general as raw;
@@ -341,6 +341,34 @@ pub fn set_comm(subject: &Process, caller: &Caller, bytes: &[u8]) -> Result<()> 
     name[..len].copy_from_slice(&bytes[..len]);
     thread.view.lock().name = name;
     Ok(())
+}
+
+/// proc_pid_task(5), `children`: those that the thread has.
+pub fn children(subject: &Process, out: &mut Buffer) -> Shown {
+    let tree = tree::lock();
+    for child in subject.process()?.children(&tree, Some(subject.id())) {
+        write!(out, "{} ", child.id())?;
+    }
+    Ok(())
+}
+
+/// proc_pid_oom_score(5): 667 for who is to blame for nothing, up to 1333 and more.
+pub fn oom_score(subject: &Process, out: &mut Buffer) -> Shown {
+    let total = (::memory::frames::total_bytes() / PAGE_SIZE) as i64;
+    let score = oom::badness(&*subject.process()?).map_or(0, |badness| (1000 + badness * 1000 / total) * 2 / 3);
+    Ok(writeln!(out, "{}", score.max(0))?)
+}
+
+/// proc_pid_oom_score_adj(5).
+pub fn oom_score_adj(subject: &Process, out: &mut Buffer) -> Shown {
+    Ok(writeln!(out, "{}", subject.process()?.oom.get())?)
+}
+
+/// Sets it. EINVAL, EACCES.
+pub fn set_oom_score_adj(subject: &Process, caller: &Caller, bytes: &[u8]) -> Result<()> {
+    let text = ::core::str::from_utf8(bytes).map_err(|_| Errno::EINVAL)?.trim_matches(['\n', ' ', '\0']);
+    let value = text.parse().map_err(|_| Errno::EINVAL)?;
+    Ok(subject.process()?.oom.set(value, caller.cred.has(Capability::SysResource))?)
 }
 
 /// proc_pid_coredump_filter(5), in hexadecimal.
