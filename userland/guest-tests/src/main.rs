@@ -78,9 +78,9 @@ pub type Test = (&'static str, fn() -> Outcome);
 /// Names a module's tests after their functions.
 #[macro_export]
 macro_rules! tests {
-    ($($name:ident),* $(,)?) => {
+    ($($(#[$only:meta])* $name:ident),* $(,)?) => {
         /// This module's tests.
-        pub const TESTS: &[$crate::Test] = &[$((stringify!($name), $name)),*];
+        pub const TESTS: &[$crate::Test] = &[$($(#[$only])* (stringify!($name), $name)),*];
     };
 }
 
