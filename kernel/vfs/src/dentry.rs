@@ -313,20 +313,12 @@ impl Dentry {
     }
 }
 
-/// Locks the entries of two directories (once, if they are one). Whoever takes two holds [`RENAME`], and whoever takes
-/// one waits for no other, so trying and letting go cannot deadlock.
+/// Locks the entries of two directories (once, if they are one). Whoever takes two holds [`RENAME`], so there is one at a time, and
+/// whoever has one waits for no other: in whichever order they are taken, nobody waits for ever.
 fn lock_two<'a>(a: &'a Arc<Dentry>, b: &'a Arc<Dentry>) -> (SpinGuard<'a, Children>, Option<SpinGuard<'a, Children>>) {
-    loop {
-        let first = a.children.lock();
-        if Arc::ptr_eq(a, b) {
-            return (first, None);
-        }
-        if let Some(second) = b.children.try_lock() {
-            return (first, Some(second));
-        }
-        drop(first);
-        core::hint::spin_loop();
-    }
+    let first = a.children.lock();
+    let second = (!Arc::ptr_eq(a, b)).then(|| b.children.lock_same_rank());
+    (first, second)
 }
 
 impl Drop for Dentry {
