@@ -81,7 +81,7 @@ test-sim seeds="20000": setup
     @cargo build --quiet --locked --package sim --profile sim
     @"${CARGO_TARGET_DIR:-target}/sim/sim" fresh=1 seeds="$1"
 
-# run the conformance tests in the guest, use its shell, end it in every way: just test-guest x86_64 [1,4]
+# run the conformance tests in the guest (also with a kernel that checks its locks), use its shell, end it in every way: just test-guest x86_64 [1,4]
 [no-exit-message]
 test-guest arch cpus="1,4": setup
     @{{harness}} test-guest "$1" "$2"

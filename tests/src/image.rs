@@ -77,6 +77,17 @@ pub fn chosen(arch: Arch) -> Result<Kernel> {
     }
 }
 
+/// Our kernel with its own checks, the order of locks among them, unless another was chosen.
+pub fn checked(arch: Arch) -> Result<Option<Kernel>> {
+    match std::env::var("POLLUX_KERNEL").as_deref() {
+        Err(_) | Ok("" | "ours") => {
+            let kernel = build_for(arch, true)?;
+            Ok(Some(Kernel { name: format!("{} with its checks", kernel.name), ..kernel }))
+        }
+        Ok(_) => Ok(None),
+    }
+}
+
 /// The ELF file of an image: the image itself, or what lies beside a flat one that [`build`] made.
 fn elf_of(image: &Path) -> Option<PathBuf> {
     [image.to_path_buf(), image.with_extension("")].into_iter().find(|path| {
