@@ -52,6 +52,8 @@ fn a_task_is_runnable_while_it_waits_for_its_turn_and_not_while_it_waits_for_a_w
             assert!(!task.is_runnable());
             task.wake();
         }
+        // It is scheduled once more, to be dropped.
+        drop(task);
         run_all();
     }
 }
