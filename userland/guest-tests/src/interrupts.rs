@@ -24,7 +24,6 @@ tests! {
     a_poll_that_was_stopped_ends_when_it_would_have,
     an_epoll_wait_is_ended_by_a_stop,
     sigqueue_is_refused_past_rlimit_sigpending,
-    waiting_signals_count_for_the_user_and_not_the_process,
     sigqueue_cannot_pretend_to_be_the_kernel,
     sigtimedwait_takes_what_is_pending_or_comes_or_times_out,
     a_process_signal_goes_to_a_thread_that_does_not_block_it,
@@ -245,31 +244,6 @@ fn sigqueue_is_refused_past_rlimit_sigpending() -> Outcome {
         call(__NR_rt_sigtimedwait, [&raw const set as usize, 0, 0, 8])?;
     }
     check!(queue(40, SI_QUEUE, 3).is_ok());
-    Ok(())
-}
-
-fn waiting_signals_count_for_the_user_and_not_the_process() -> Outcome {
-    crate::support::become_user(54_322)?;
-    let limit = [3u64, 3];
-    call(__NR_prlimit64, [0, RLIMIT_SIGPENDING as usize, limit.as_ptr() as usize, 0])?;
-    mask(SIG_BLOCK, bit(40))?;
-    let gate = sys::pipe(0)?;
-    let child = crate::support::start(|| {
-        for value in 0..2 {
-            queue(40, SI_QUEUE, value)?;
-        }
-        sys::write(gate[1], b"r")?;
-        sys::sleep_ms(10_000);
-        Ok(())
-    })?;
-    sys::read(gate[0], &mut [0])?;
-    check!(queue(40, SI_QUEUE, 2).is_ok());
-    check!(queue(40, SI_QUEUE, 3) == Err(Errno(EAGAIN)));
-    kill(child, SIGKILL)?;
-    sys::wait4(child, 0)?;
-    // What waited for the child is gone with it.
-    check!(queue(40, SI_QUEUE, 3).is_ok() && queue(40, SI_QUEUE, 4).is_ok());
-    check!(queue(40, SI_QUEUE, 5) == Err(Errno(EAGAIN)));
     Ok(())
 }
 

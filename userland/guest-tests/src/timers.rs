@@ -187,14 +187,15 @@ fn a_timer_whose_signal_waits_counts_overruns() -> Outcome {
     signal::handle(SIGUSR1, note, SA_SIGINFO)?;
     signal::mask(SIG_BLOCK, signal::bit(SIGUSR1))?;
     let id = timer(CLOCK_MONOTONIC, 1, SIGUSR1, SIGEV_SIGNAL, 0)?;
-    set(id, 10 * MS, 10 * MS)?;
-    sys::sleep_ms(105);
+    // The next one is far away when the count is read, on a busy machine too.
+    set(id, 200 * MS, 200 * MS)?;
+    sys::sleep_ms(1050);
     signal::mask(SIG_UNBLOCK, signal::bit(SIGUSR1))?;
     let (count, missed) = (COUNT.load(Ordering::Relaxed), overrun(id)?);
     set(id, 0, 0)?;
     println!("{count} signal, {missed} overruns");
     check!(count == 1);
-    check!(missed >= 8);
+    check!(missed >= 4);
     Ok(())
 }
 
