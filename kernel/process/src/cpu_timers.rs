@@ -59,7 +59,8 @@ impl Interval {
         }
         self.at = match self.every {
             0 => 0,
-            every => self.at + ((count - self.at) / every + 1) * every,
+            // An interval may be as long as a number can say: then there is no next time.
+            every => self.at.saturating_add(((count - self.at) / every + 1).saturating_mul(every)),
         };
         true
     }
@@ -138,6 +139,15 @@ impl Process {
 #[cfg(test)]
 mod tests {
     use super::Interval;
+
+    #[test]
+    fn an_interval_as_long_as_a_number_can_say_does_not_go_off_again() {
+        for every in [u64::MAX, u64::MAX / 2 + 1] {
+            let mut timer = Interval { at: 100, every };
+            assert!(timer.goes_off(200));
+            assert!(timer.at >= every && !timer.goes_off(u64::MAX / 2));
+        }
+    }
 
     #[test]
     fn an_interval_timer_goes_off_once_per_look_and_keeps_its_beat() {
