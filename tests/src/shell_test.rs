@@ -184,9 +184,10 @@ fn job_control(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// Starts a sleep, presses a key once it has begun, and looks at the status.
+/// Starts a sleep, presses a key once it has begun, and looks at the status. A subshell has the signals of a command when it
+/// speaks; `sh -c` would ignore SIGQUIT until its exec.
 fn end_sleep(session: &mut Session, key: &str, status: &str) -> Result<()> {
-    session.press("sh -c 'echo be''gun; exec sleep 100'\r")?;
+    session.press("(echo be''gun; exec sleep 100)\r")?;
     session.expect("begun\n")?;
     session.press(key)?;
     session.expect(PROMPT)?;
