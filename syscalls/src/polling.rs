@@ -1,7 +1,8 @@
 //! poll(2) and select(2).
 //!
 //! One pass over the descriptors looks at each and stores what it found. If none is ready, the half that waits
-//! registers with all of them, and makes another pass when one of them is.
+//! registers with all of them, and makes another pass when one of them is. Where there are many, both go over them in parts,
+//! and let others run in between.
 
 use crate::args::Args;
 use crate::bounds::{Bounds, Unit, bounded};
@@ -14,13 +15,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use arch::addr::VirtAddr;
 use base::{Errno, Error, Events, Restart, Result};
+use core::ops::Range;
 use linux_raw_sys::general as raw;
 use memory::user::UserPtr;
 use process::Current;
 use process::current::Resume;
 use process::limits::Resource;
 use vfs::Description;
-use vfs::poll::{Watch, ready, wait_any};
+use vfs::poll::{Crowd, Watch, ready, wait_for_two};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The family.
@@ -44,6 +46,12 @@ pub struct Targets {
 }
 
 impl Targets {
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.few = [None, None];
+        self.many.clear();
+    }
+
     /// Adds one. ENOMEM.
     pub fn push(&mut self, file: Arc<Description>, interest: Events) -> Result<()> {
         let target = Target { file, interest };
@@ -62,63 +70,122 @@ impl Targets {
         Ok(())
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Target> {
-        self.few.iter().flatten().chain(&self.many)
-    }
-
-    /// Waits until `pass`, which looks at all the descriptors of the call, counts some; 0 when the time is up. It looks after
-    /// each notification, so that the call sleeps on even if a target is ready for what the call does not count.
-    /// `pass` is told whether it is the last, and is repeated after a fault.
-    pub async fn wait(
-        &self,
-        current: &Current,
-        deadline: Option<u64>,
-        mut pass: impl FnMut(bool) -> Result<usize>,
-    ) -> Result<usize> {
-        let mut last = false;
-        loop {
-            let passed = if last {
-                pass(true)
-            } else {
-                let check = || match pass(false) {
-                    Ok(0) => None,
-                    other => Some(other),
-                };
-                match self.notified(current, deadline, check).await? {
-                    Some(passed) => passed,
-                    None => {
-                        last = true;
-                        continue;
-                    }
-                }
-            };
-            match passed {
-                Err(Error::Fault(page)) => fault::resolve(current, page).await?,
-                other => return other,
-            }
+    fn watch(&self, i: usize) -> Watch<'_> {
+        let target = if i < 2 { self.few[i].as_ref() } else { self.many.get(i - 2) };
+        match target {
+            Some(target) => Watch::new(&target.file, target.interest),
+            None => Watch { queue: None, interest: Events::empty() },
         }
     }
 
-    async fn notified<T>(
-        &self,
-        current: &Current,
-        deadline: Option<u64>,
-        check: impl FnMut() -> Option<T>,
-    ) -> Result<Option<T>> {
-        let done = if self.many.is_empty() {
-            let none = Watch { queue: None, interest: Events::empty() };
-            let watch =
-                |i: usize| self.few[i].as_ref().map_or(none, |target| Watch::new(&target.file, target.interest));
-            let watches = [watch(0), watch(1)];
-            bounded(current, Restart::IfUnhandled, deadline, wait_any(&watches, check)).await?
-        } else {
-            let mut watches = Vec::new();
-            watches.try_reserve_exact(self.many.len() + 2).map_err(|_| Errno::ENOMEM)?;
-            watches.extend(self.iter().map(|target| Watch::new(&target.file, target.interest)));
-            bounded(current, Restart::IfUnhandled, deadline, wait_any(&watches, check)).await?
-        };
-        done.transpose()
+    /// Lets go of them, a part at a time.
+    async fn release(mut self) {
+        while self.many.len() > PART {
+            self.many.truncate(self.many.len() - PART);
+            executor::yield_now().await;
+        }
     }
+}
+
+/// Descriptors that are gone over before others have their turn.
+pub const PART: usize = 256;
+
+/// What looks at some of a call's descriptors, and counts those that are ready. The parts of a pass come in order, each once. It
+/// is told whether this pass is the call's last.
+pub trait Look: FnMut(Range<usize>, bool) -> Result<usize> {}
+impl<F: FnMut(Range<usize>, bool) -> Result<usize>> Look for F {}
+
+/// Hands all of `count` to `each`, part by part, and lets others run in between; from the beginning again after a fault. The sum of
+/// what it returned.
+pub async fn in_parts(
+    current: &Current,
+    count: usize,
+    mut each: impl FnMut(Range<usize>) -> Result<usize>,
+) -> Result<usize> {
+    let (mut from, mut sum) = (0, 0);
+    loop {
+        let to = count.min(from + PART);
+        match each(from..to) {
+            Err(Error::Fault(page)) => {
+                fault::resolve(current, page).await?;
+                (from, sum) = (0, 0);
+            }
+            Ok(n) if to == count => return Ok(sum + n),
+            Ok(n) => {
+                (from, sum) = (to, sum + n);
+                executor::yield_now().await;
+            }
+            error => return error,
+        }
+    }
+}
+
+/// Waits until `look` counts some of the call's descriptors, which `targets` are about; 0 when the time is up. It looks after each
+/// notification, so that the call sleeps on even if a target is ready for what the call does not count.
+pub async fn wait(
+    current: &Current,
+    targets: Targets,
+    deadline: Option<u64>,
+    count: usize,
+    mut look: impl Look,
+) -> Result<usize> {
+    if !targets.many.is_empty() || count > PART {
+        return wait_for_many(current, targets, deadline, count, look).await;
+    }
+    loop {
+        let check = || match look(0..count, false) {
+            Ok(0) => None,
+            other => Some(other),
+        };
+        let two = [targets.watch(0), targets.watch(1)];
+        match bounded(current, Restart::IfUnhandled, deadline, wait_for_two(two, check)).await? {
+            Some(Err(Error::Fault(page))) => fault::resolve(current, page).await?,
+            Some(other) => return other,
+            None => return in_parts(current, count, |part| look(part, true)).await,
+        }
+    }
+}
+
+async fn wait_for_many(
+    current: &Current,
+    targets: Targets,
+    deadline: Option<u64>,
+    count: usize,
+    mut look: impl Look,
+) -> Result<usize> {
+    let watched = 2 + targets.many.len();
+    let mut crowd = Crowd::with_capacity(watched)?;
+    in_parts(current, watched, |part| {
+        for i in part {
+            crowd.push(&targets.watch(i))?;
+        }
+        Ok(0)
+    })
+    .await?;
+    let result = loop {
+        crowd.begin();
+        in_parts(current, crowd.len(), |part| {
+            crowd.arm(part);
+            Ok(0)
+        })
+        .await?;
+        match in_parts(current, count, |part| look(part, false)).await {
+            Ok(0) => {}
+            other => break other,
+        }
+        match bounded(current, Restart::IfUnhandled, deadline, crowd.sleep()).await {
+            Ok(Some(())) => {}
+            Ok(None) => break in_parts(current, count, |part| look(part, true)).await,
+            Err(error) => break Err(error),
+        }
+    };
+    while !crowd.is_empty() {
+        crowd.shorten(PART);
+        executor::yield_now().await;
+    }
+    drop(crowd);
+    targets.release().await;
+    result
 }
 
 /// `struct pollfd`.
@@ -167,18 +234,21 @@ fn start(current: &mut Current, call: Polling) -> Result<usize> {
     if call.count as u64 > current.thread.limit(Resource::Nofile) {
         return Err(Errno::EINVAL.into());
     }
-    match call.pass(current)? {
+    if call.count > PART {
+        return Err(Error::WouldBlock);
+    }
+    match call.pass(current, 0..call.count)? {
         0 if !call.bounds.is_over() => Err(Error::WouldBlock),
         n => Ok(n),
     }
 }
 
 impl Polling {
-    /// Hands each entry, with its number, to `each`.
-    fn entries(&self, mut each: impl FnMut(usize, &PollFd) -> Result<()>) -> Result<()> {
+    /// Hands each entry of a part, with its number, to `each`.
+    fn entries(&self, part: Range<usize>, mut each: impl FnMut(usize, &PollFd) -> Result<()>) -> Result<()> {
         let mut batch = [PollFd::default(); BATCH];
-        for from in (0..self.count).step_by(BATCH) {
-            let n = BATCH.min(self.count - from);
+        for from in part.clone().step_by(BATCH) {
+            let n = BATCH.min(part.end - from);
             self.fds.add(from).read_slice(&mut batch[..n])?;
             for (i, entry) in batch[..n].iter().enumerate() {
                 each(from + i, entry)?;
@@ -187,12 +257,12 @@ impl Polling {
         Ok(())
     }
 
-    /// Looks at each descriptor once, stores what it is ready for, and counts those that are. To do it again after a
+    /// Looks at each descriptor of a part once, stores what it is ready for, and counts those that are. To do it again after a
     /// fault is harmless.
-    fn pass(&self, current: &Current) -> Result<usize> {
+    fn pass(&self, current: &Current, part: Range<usize>) -> Result<usize> {
         let caller = current.caller();
         let mut count = 0;
-        self.entries(|i, entry| {
+        self.entries(part, |i, entry| {
             let found = match u32::try_from(entry.fd) {
                 Err(_) => Events::empty(),
                 Ok(fd) => match current.files.get(fd) {
@@ -207,17 +277,24 @@ impl Polling {
         Ok(count)
     }
 
-    fn targets(&self, current: &Current) -> Result<Targets> {
+    async fn targets(&self, current: &Current) -> Result<Targets> {
         let mut targets = Targets::default();
-        self.entries(|_, entry| {
-            // One that is not open is ready: the next pass reports it.
-            if let Ok(fd) = u32::try_from(entry.fd)
-                && let Ok(file) = current.files.get(fd)
-            {
-                targets.push(file, Events::from_bits_truncate(entry.events.into()))?;
+        in_parts(current, self.count, |part| {
+            if part.start == 0 {
+                targets.clear();
             }
-            Ok(())
-        })?;
+            self.entries(part, |_, entry| {
+                // One that is not open is ready: the next pass reports it.
+                if let Ok(fd) = u32::try_from(entry.fd)
+                    && let Ok(file) = current.files.get(fd)
+                {
+                    targets.push(file, Events::from_bits_truncate(entry.events.into()))?;
+                }
+                Ok(())
+            })?;
+            Ok(0)
+        })
+        .await?;
         Ok(targets)
     }
 
@@ -230,17 +307,19 @@ impl Polling {
     }
 
     async fn wait(&self, current: &Current, deadline: Option<u64>) -> Result<usize> {
-        let targets = loop {
-            match self.targets(current) {
-                Err(Error::Fault(page)) => fault::resolve(current, page).await?,
-                other => break other?,
+        let look = |part, _| self.pass(current, part);
+        if self.count > PART {
+            // These have not been looked at.
+            match in_parts(current, self.count, |part| look(part, false)).await? {
+                0 if !self.bounds.is_over() => {}
+                n => return Ok(n),
             }
-        };
-        targets.wait(current, deadline, |_| self.pass(current)).await
+        }
+        wait(current, self.targets(current).await?, deadline, self.count, look).await
     }
 }
 
-/// Waits where no descriptor was ready.
+/// Waits where no descriptor was ready, or where there are many.
 pub async fn finish_poll(current: &mut Current, args: &Args, decode: fn(&Args) -> Result<Polling>) -> Result<usize> {
     let call = loop {
         match decode(args) {

@@ -3,9 +3,10 @@
 use crate::args::Args;
 use crate::bounds::{Bounds, Unit};
 use crate::fault;
-use crate::polling::Targets;
+use crate::polling::{PART, Targets, in_parts, wait};
 use alloc::vec::Vec;
 use base::{Errno, Error, Events, Result};
+use core::ops::Range;
 use memory::user::UserPtr;
 use process::Current;
 use vfs::poll::ready;
@@ -91,16 +92,19 @@ fn start(current: &mut Current, call: Selecting) -> Result<usize> {
     if call.count < 0 {
         return Err(Errno::EINVAL.into());
     }
-    match call.pass(current, call.bounds.is_over())? {
+    let mut passes = Passes::new(&call, current)?;
+    if passes.count > PART {
+        return Err(Error::WouldBlock);
+    }
+    match passes.look(0..passes.count, call.bounds.is_over())? {
         0 if !call.bounds.is_over() => Err(Error::WouldBlock),
         n => Ok(n),
     }
 }
 
 impl Selecting {
-    /// Reads the bitmaps, as far as there are descriptors.
-    fn read(&self, current: &Current) -> Result<Sets> {
-        let count = usize::try_from(self.count).unwrap_or(0).min(current.files.capacity());
+    /// Reads the bitmaps of so many descriptors.
+    fn read(&self, count: usize) -> Result<Sets> {
         let mut sets = Sets::new(count.div_ceil(WORD))?;
         let past = count % WORD;
         for (i, ptr) in self.sets.iter().enumerate() {
@@ -117,9 +121,9 @@ impl Selecting {
         Ok(sets)
     }
 
-    /// Hands each descriptor that is asked about to `each`, with the bitmaps that name it.
-    fn each(sets: &Sets, mut each: impl FnMut(usize, [bool; 3]) -> Result<()>) -> Result<()> {
-        for word in 0..sets.words {
+    /// Hands each descriptor of a part that is asked about to `each`, with the bitmaps that name it. Parts begin with a word.
+    fn each(sets: &Sets, part: Range<usize>, mut each: impl FnMut(usize, [bool; 3]) -> Result<()>) -> Result<()> {
+        for word in part.start / WORD..part.end.div_ceil(WORD) {
             let masks = [0, 1, 2].map(|i| sets.set(i)[word]);
             let mut left = masks[0] | masks[1] | masks[2];
             while left != 0 {
@@ -129,29 +133,6 @@ impl Selecting {
             }
         }
         Ok(())
-    }
-
-    /// Looks at each descriptor once and counts the bits that are set then. The bitmaps are stored if there are any, or if this
-    /// is the `last` pass. EBADF.
-    fn pass(&self, current: &Current, last: bool) -> Result<usize> {
-        let caller = current.caller();
-        let asked = self.read(current)?;
-        let mut found = Sets::new(asked.words)?;
-        let mut count = 0;
-        Selecting::each(&asked, |fd, wanted| {
-            let events = ready(&*current.files.get(fd as u32)?, &caller, Events::all());
-            for i in 0..3 {
-                if wanted[i] && events.intersects(CONDITIONS[i]) {
-                    found.set_mut(i)[fd / WORD] |= 1 << (fd % WORD);
-                    count += 1;
-                }
-            }
-            Ok(())
-        })?;
-        if count > 0 || last {
-            self.store(&asked, &found)?;
-        }
-        Ok(count)
     }
 
     /// The bitmaps are arguments and results at once. They are stored unchanged first, so that a fault leaves them as they were.
@@ -166,32 +147,93 @@ impl Selecting {
         Ok(())
     }
 
-    fn targets(&self, current: &Current) -> Result<Targets> {
+    async fn targets(&self, current: &Current, count: usize) -> Result<Targets> {
         let mut targets = Targets::default();
-        Selecting::each(&self.read(current)?, |fd, wanted| {
-            let mut interest = Events::empty();
-            for i in 0..3 {
-                if wanted[i] {
-                    interest |= CONDITIONS[i];
-                }
+        let mut asked = None;
+        in_parts(current, count, |part| {
+            if part.start == 0 {
+                targets.clear();
+                asked = Some(self.read(count)?);
             }
-            targets.push(current.files.get(fd as u32)?, interest)
-        })?;
+            let Some(asked) = &asked else { return Ok(0) };
+            Selecting::each(asked, part, |fd, wanted| {
+                let mut interest = Events::empty();
+                for i in 0..3 {
+                    if wanted[i] {
+                        interest |= CONDITIONS[i];
+                    }
+                }
+                targets.push(current.files.get(fd as u32)?, interest)
+            })?;
+            Ok(0)
+        })
+        .await?;
         Ok(targets)
     }
 
     async fn wait(&self, current: &Current, deadline: Option<u64>) -> Result<usize> {
-        let targets = loop {
-            match self.targets(current) {
-                Err(Error::Fault(page)) => fault::resolve(current, page).await?,
-                other => break other?,
+        let mut passes = Passes::new(self, current)?;
+        let count = passes.count;
+        let mut look = |part, last| passes.look(part, last);
+        if count > PART {
+            // These have not been looked at.
+            let over = self.bounds.is_over();
+            match in_parts(current, count, |part| look(part, over)).await? {
+                0 if !over => {}
+                n => return Ok(n),
             }
-        };
-        targets.wait(current, deadline, |last| self.pass(current, last)).await
+        }
+        wait(current, self.targets(current, count).await?, deadline, count, look).await
     }
 }
 
-/// Waits where no descriptor was ready.
+/// Passes over the descriptors of a call, one after another.
+struct Passes<'a> {
+    call: &'a Selecting,
+    current: &'a Current,
+    /// How many there are to look at. The table of descriptors may grow meanwhile; what the call is about does not.
+    count: usize,
+    /// The bitmaps, as this pass began.
+    asked: Sets,
+    found: Sets,
+    /// Bits in `found`.
+    set: usize,
+}
+
+impl<'a> Passes<'a> {
+    fn new(call: &'a Selecting, current: &'a Current) -> Result<Passes<'a>> {
+        let count = usize::try_from(call.count).unwrap_or(0).min(current.files.capacity());
+        Ok(Passes { call, current, count, asked: Sets::new(0)?, found: Sets::new(0)?, set: 0 })
+    }
+
+    /// Looks at each descriptor of a part once and counts the bits that are set then. The bitmaps are stored at the end of the pass if
+    /// any of theirs is set, or if this is the `last` pass. EBADF.
+    fn look(&mut self, part: Range<usize>, last: bool) -> Result<usize> {
+        if part.start == 0 {
+            self.asked = self.call.read(self.count)?;
+            self.found = Sets::new(self.asked.words)?;
+            self.set = 0;
+        }
+        let caller = self.current.caller();
+        let before = self.set;
+        Selecting::each(&self.asked, part.clone(), |fd, wanted| {
+            let events = ready(&*self.current.files.get(fd as u32)?, &caller, Events::all());
+            for i in 0..3 {
+                if wanted[i] && events.intersects(CONDITIONS[i]) {
+                    self.found.set_mut(i)[fd / WORD] |= 1 << (fd % WORD);
+                    self.set += 1;
+                }
+            }
+            Ok(())
+        })?;
+        if part.end == self.count && (self.set > 0 || last) {
+            self.call.store(&self.asked, &self.found)?;
+        }
+        Ok(self.set - before)
+    }
+}
+
+/// Waits where no descriptor was ready, or where there are many.
 pub async fn finish(current: &mut Current, args: &Args, decode: fn(&Args) -> Result<Selecting>) -> Result<usize> {
     let call = loop {
         match decode(args) {
@@ -216,7 +258,7 @@ mod tests {
         sets.set_mut(2)[0] = 1 << 3;
         sets.set_mut(1)[1] = 1;
         let mut seen = Vec::new();
-        Selecting::each(&sets, |fd, wanted| {
+        Selecting::each(&sets, 0..2 * WORD, |fd, wanted| {
             seen.push((fd, wanted));
             Ok(())
         })

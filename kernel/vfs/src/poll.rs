@@ -3,13 +3,18 @@
 use crate::description::Description;
 use crate::file::Caller;
 use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::task::Wake;
 use alloc::vec::Vec;
 use base::{Errno, Events, Result};
 use core::convert::Infallible;
 use core::future::{Future, poll_fn};
+use core::ops::Range;
 use core::pin::{Pin, pin};
-use core::task::{Context, Poll};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, Waker};
 use executor::{Wait, WaitQueue};
+use futures_util::task::AtomicWaker;
 
 /// A file to wait for, and what for.
 #[derive(Clone, Copy)]
@@ -32,9 +37,6 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// So many registrations are allocated between two looks at how much memory is left.
-const CHUNK: usize = 64;
-
 type Registration<'a> = Wait<'a, fn() -> Option<Infallible>>;
 
 fn never() -> Option<Infallible> {
@@ -46,45 +48,108 @@ pub fn ready(description: &Description, caller: &Caller, interest: Events) -> Ev
     description.poll(caller) & (interest | Events::ALWAYS)
 }
 
-/// Waits until `check` returns something. It is called once the watched files would tell, and after each of their
-/// notifications. Up to two files are watched without an allocation. ENOMEM.
-pub async fn wait_any<T>(watches: &[Watch<'_>], mut check: impl FnMut() -> Option<T>) -> Result<T> {
-    match watches {
-        [] | [_] | [_, _] => {
-            let mut first = pin!(watches.first().and_then(Watch::wait));
-            let mut second = pin!(watches.get(1).and_then(Watch::wait));
-            poll_fn(|cx| {
-                register(first.as_mut(), cx);
-                register(second.as_mut(), cx);
-                match check() {
-                    Some(value) => Poll::Ready(Ok(value)),
-                    None => Poll::Pending,
-                }
-            })
-            .await
+/// Waits until `check` returns something. It is called once the two files would tell, and after each of their notifications.
+/// Allocates nothing.
+pub async fn wait_for_two<T>(watches: [Watch<'_>; 2], mut check: impl FnMut() -> Option<T>) -> T {
+    let mut first = pin!(watches[0].wait());
+    let mut second = pin!(watches[1].wait());
+    poll_fn(|cx| {
+        register(first.as_mut(), cx);
+        register(second.as_mut(), cx);
+        match check() {
+            Some(value) => Poll::Ready(value),
+            None => Poll::Pending,
         }
-        many => {
-            let mut waits: Vec<Pin<Box<Registration>>> = Vec::new();
-            waits.try_reserve_exact(many.len()).map_err(|_| Errno::ENOMEM)?;
-            for some in many.chunks(CHUNK) {
-                // The first few are in nobody's way.
-                if !waits.is_empty() {
-                    memory::admit(CHUNK * size_of::<Registration>()).map_err(|_| Errno::ENOMEM)?;
-                }
-                waits.extend(some.iter().filter_map(|watch| watch.wait().map(Box::pin)));
-            }
-            poll_fn(|cx| {
-                for wait in &mut waits {
-                    // It never ends by itself.
-                    let _ = wait.as_mut().poll(cx);
-                }
-                match check() {
-                    Some(value) => Poll::Ready(Ok(value)),
-                    None => Poll::Pending,
-                }
-            })
-            .await
+    })
+    .await
+}
+
+/// So many registrations are allocated between two looks at how much memory is left.
+const CHUNK: usize = 64;
+
+/// Any number of files that are watched together, by one who does other things while they may tell: [`arm`](Crowd::arm) them,
+/// look at them, and [`sleep`](Crowd::sleep), which ends at once if one of them has told since [`begin`](Crowd::begin).
+pub struct Crowd<'a> {
+    told: Arc<Told>,
+    waker: Waker,
+    waits: Vec<Pin<Box<Registration<'a>>>>,
+}
+
+/// What the files wake: it remembers that they did, for the task may be polled for other reasons in between.
+struct Told {
+    told: AtomicBool,
+    sleeper: AtomicWaker,
+}
+
+impl Wake for Told {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.told.store(true, Ordering::SeqCst);
+        self.sleeper.wake();
+    }
+}
+
+impl<'a> Crowd<'a> {
+    /// Nobody, with room for so many. ENOMEM.
+    pub fn with_capacity(n: usize) -> Result<Crowd<'a>> {
+        let mut waits = Vec::new();
+        waits.try_reserve_exact(n).map_err(|_| Errno::ENOMEM)?;
+        let told = Arc::new(Told { told: AtomicBool::new(false), sleeper: AtomicWaker::new() });
+        Ok(Crowd { waker: told.clone().into(), told, waits })
+    }
+
+    /// Adds a file, which does not tell yet. ENOMEM.
+    pub fn push(&mut self, watch: &Watch<'a>) -> Result<()> {
+        let Some(wait) = watch.wait() else { return Ok(()) };
+        // The first few are in nobody's way.
+        let n = self.waits.len();
+        if n > 0 && n.is_multiple_of(CHUNK) {
+            memory::admit(CHUNK * size_of::<Registration>()).map_err(|_| Errno::ENOMEM)?;
         }
+        self.waits.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        self.waits.push(Box::pin(wait));
+        Ok(())
+    }
+
+    /// How many may tell.
+    pub fn len(&self) -> usize {
+        self.waits.len()
+    }
+
+    /// Whether none can tell.
+    pub fn is_empty(&self) -> bool {
+        self.waits.is_empty()
+    }
+
+    /// Forgets what was told.
+    pub fn begin(&self) {
+        self.told.told.store(false, Ordering::SeqCst);
+    }
+
+    /// Has some of the files tell, each once.
+    pub fn arm(&mut self, which: Range<usize>) {
+        let mut cx = Context::from_waker(&self.waker);
+        for wait in &mut self.waits[which] {
+            // It never ends by itself.
+            let _ = wait.as_mut().poll(&mut cx);
+        }
+    }
+
+    /// Waits until a file tells.
+    pub async fn sleep(&self) {
+        poll_fn(|cx| {
+            self.told.sleeper.register(cx.waker());
+            if self.told.told.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Takes out the last `n`.
+    pub fn shorten(&mut self, n: usize) {
+        self.waits.truncate(self.waits.len().saturating_sub(n));
     }
 }
 

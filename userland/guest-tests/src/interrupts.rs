@@ -9,7 +9,7 @@ use rt::signal::{bit, handle, kill, mask, raise};
 use rt::sys::{self, Errno};
 use rt::thread::{Join, map_stack};
 
-use crate::support::{becomes, call, eventually, gettid, in_child, start};
+use crate::support::{becomes, call, eventually, gettid, in_child, sender, start};
 use crate::{Outcome, Why, check, tests};
 
 tests! {
@@ -39,18 +39,6 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn count(_: i32, _: *mut siginfo_t, _: *mut core::ffi::c_void) {
     COUNT.fetch_add(1, Ordering::SeqCst);
-}
-
-/// A child that sends `signal` to this process every 20 ms, `times` times.
-fn sender(signal: u32, times: u32) -> Result<i32, Errno> {
-    let parent = sys::getpid();
-    start(|| {
-        for _ in 0..times {
-            sys::sleep_ms(20);
-            kill(parent, signal)?;
-        }
-        Ok(())
-    })
 }
 
 fn interrupted<T>(wait: impl FnOnce() -> Result<T, Errno>) -> Result<Option<Errno>, Why> {

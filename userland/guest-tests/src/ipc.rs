@@ -14,9 +14,6 @@ tests! {
     a_pipe_gives_the_end_when_no_writer_is_left,
     a_pipe_without_readers_is_sigpipe_and_epipe,
     a_full_nonblocking_pipe_is_eagain,
-    poll_sees_a_pipe_become_readable,
-    select_sleeps_where_a_file_is_ready_for_something_else,
-    poll_sleeps_where_the_number_names_another_file,
     reading_into_nowhere_is_efault_and_loses_nothing,
     futex_wait_on_another_value_is_eagain,
     futex_wake_without_waiters_wakes_none,
@@ -61,75 +58,6 @@ fn a_full_nonblocking_pipe_is_eagain() -> Outcome {
     };
     check!(last == Errno::AGAIN);
     check!(total == 65536);
-    Ok(())
-}
-
-fn poll_sees_a_pipe_become_readable() -> Outcome {
-    let pipe = sys::pipe(0)?;
-    let mut wait = [pollfd { fd: pipe[0], events: POLLIN as i16, revents: 0 }];
-    check!(sys::poll(&mut wait, 0)? == 0);
-    let child = match sys::fork()? {
-        0 => {
-            sys::sleep_ms(30);
-            let _ = sys::write(pipe[1], b"x");
-            sys::exit_group(0)
-        }
-        child => child,
-    };
-    check!(sys::poll(&mut wait, 5000)? == 1);
-    check!(wait[0].revents == POLLIN as i16);
-    sys::wait4(child, 0)?;
-    Ok(())
-}
-
-/// A pipe without a writer is at its end, which is readable but no exceptional condition.
-fn select_sleeps_where_a_file_is_ready_for_something_else() -> Outcome {
-    let pipe = sys::pipe(0)?;
-    sys::close(pipe[1])?;
-    let mut set = [0u64; 16];
-    set[0] = 1 << pipe[0];
-    let limit = [0usize, 50_000_000];
-    let from = sys::clock_ns(CLOCK_MONOTONIC);
-    // SAFETY: the set holds 1,024 bits, and the limit is a `timespec`.
-    let found = sys::check(unsafe {
-        rt::syscall6(
-            __NR_pselect6 as usize,
-            pipe[0] as usize + 1,
-            0,
-            0,
-            set.as_mut_ptr() as usize,
-            limit.as_ptr() as usize,
-            0,
-        )
-    })?;
-    check!(found == 0 && set[0] == 0);
-    check!(sys::clock_ns(CLOCK_MONOTONIC) - from >= 50_000_000);
-    sys::close(pipe[0])?;
-    Ok(())
-}
-
-/// Has the first of the numbers name the third's file, and lets the file that had it become readable.
-extern "C" fn take_the_number(numbers: usize) -> i32 {
-    // SAFETY: the array lives until this thread was joined, and nobody writes to it.
-    let [watched, writer, other] = unsafe { *(numbers as *const [i32; 3]) };
-    sys::sleep_ms(30);
-    let taken = sys::dup3(other, watched, 0).and_then(|_| sys::write(writer, b"x"));
-    i32::from(taken.is_err())
-}
-
-/// The wait is for the file that the number named at first; what counts is the file that it names at the end.
-fn poll_sleeps_where_the_number_names_another_file() -> Outcome {
-    let (pipe, other) = (sys::pipe(0)?, sys::pipe(0)?);
-    // Keeps the pipe's reading end open.
-    sys::dup3(pipe[0], 100, 0)?;
-    let numbers = [pipe[0], pipe[1], other[0]];
-    let taker = Join::new();
-    // SAFETY: the stack is this thread's alone, and it is joined below.
-    unsafe { taker.spawn(map_stack(65536)?, take_the_number, numbers.as_ptr() as usize)? };
-    let mut wait = [pollfd { fd: pipe[0], events: POLLIN as i16, revents: 0 }];
-    let found = sys::poll(&mut wait, 200);
-    taker.wait();
-    check!(found? == 0);
     Ok(())
 }
 

@@ -28,6 +28,7 @@ mod net;
 mod openat2;
 mod pidfds;
 mod pointers;
+mod polling;
 mod privileges;
 mod process;
 mod programs;
@@ -88,6 +89,7 @@ const SUITES: &[&[Test]] = &[
     process::TESTS,
     signals::TESTS,
     ipc::TESTS,
+    polling::TESTS,
     memory::TESTS,
     files::TESTS,
     sockets::TESTS,

@@ -3,6 +3,7 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use rt::raw::general::*;
+use rt::signal::kill;
 use rt::sys::{self, Errno};
 
 use crate::Why;
@@ -108,4 +109,16 @@ pub fn stat_path(id: i32, out: &mut [u8; 32]) -> &core::ffi::CStr {
 pub fn in_state(id: i32, state: u8) -> bool {
     let mut path = [0; 32];
     eventually(|| state_of(stat_path(id, &mut path)) == state)
+}
+
+/// A child that sends `signal` to this process every 20 ms, `times` times.
+pub fn sender(signal: u32, times: u32) -> Result<i32, Errno> {
+    let parent = sys::getpid();
+    start(|| {
+        for _ in 0..times {
+            sys::sleep_ms(20);
+            kill(parent, signal)?;
+        }
+        Ok(())
+    })
 }
