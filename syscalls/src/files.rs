@@ -1,6 +1,7 @@
 //! Descriptors: opening, closing, duplicating; pipes.
 
 use crate::args::Args;
+use crate::bounds::bounded;
 use crate::creation::now;
 use crate::fault;
 use crate::paths::{at_path, check_flags, install, opened};
@@ -8,6 +9,7 @@ use crate::table::{Calls, fast, slow};
 use crate::wait::Slow;
 use alloc::sync::Arc;
 use base::{Errno, Error, Events, Restart, Result};
+use kernel::time::monotonic;
 use linux_raw_sys::general as raw;
 use memory::user::UserStr;
 use process::Current;
@@ -21,7 +23,7 @@ use vfs::{Description, File, OpenFlags};
 /// The family.
 pub const CALLS: Calls = &[
     (raw::__NR_openat, slow!(openat, Slow::Openat)),
-    (raw::__NR_close, fast!(close)),
+    (raw::__NR_close, slow!(close, Slow::Close)),
     (raw::__NR_close_range, fast!(close_range)),
     (raw::__NR_dup, fast!(dup)),
     (raw::__NR_dup3, fast!(dup3)),
@@ -181,6 +183,25 @@ pub async fn finish_open(current: &mut Current, opening: Opening) -> Result<usiz
 
 fn close(current: &mut Current, args: &Args) -> Result<usize> {
     current.files.close(args.uint(0))?;
+    Ok(0)
+}
+
+/// Closes what may have to wait (SO_LINGER), and waits. Where the time is up, or a signal comes, the file is closed all the same.
+pub async fn finish_close(current: &mut Current, args: &Args) -> Result<usize> {
+    let last = loop {
+        if let Some(last) = current.files.take_last(args.uint(0))? {
+            break last;
+        }
+        // It has got another user meanwhile, or another file is there.
+        match current.files.close(args.uint(0)) {
+            Err(Error::WouldBlock) => {}
+            other => return other.map(|()| 0),
+        }
+    };
+    if let (Some(queue), Some(time)) = (last.queue(), last.file().linger()) {
+        let gone = queue.wait_until(executor::ALL, || last.file().linger().is_none().then_some(()));
+        let _ = bounded(current, Restart::Never, Some(monotonic().saturating_add(time)), gone).await;
+    }
     Ok(0)
 }
 

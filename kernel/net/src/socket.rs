@@ -203,12 +203,6 @@ pub trait Socket: File {
     /// setsockopt(2).
     fn set_option(&self, cx: &Context, level: i32, name: i32, value: &[u8]) -> Result<()>;
 
-    /// Whether the last close(2) has to wait for data to be sent (SO_LINGER): until when, in
-    /// ns of the clock. `None` once there is nothing to wait for. The queue is notified of changes.
-    fn linger(&self, _now: u64) -> Option<u64> {
-        None
-    }
-
     /// Whether EPIPE raises SIGPIPE.
     fn is_stream(&self) -> bool {
         self.kind() == Type::Stream

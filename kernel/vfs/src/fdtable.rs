@@ -8,7 +8,7 @@ use crate::description::Description;
 use crate::{locks, ranks};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::{Errno, Result};
+use base::{Errno, Error, Result};
 use core::ops::{Index, IndexMut, RangeInclusive};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use executor::spin::SpinLock;
@@ -306,11 +306,12 @@ impl FdTable {
         self.open_from(description, min, limit, cloexec)
     }
 
-    /// close(2). EBADF.
+    /// close(2). EBADF; [`Error::WouldBlock`] if it may have to wait: see [`take_last`](FdTable::take_last).
     pub fn close(&self, fd: u32) -> Result<()> {
         let mut slots = self.slots.lock();
-        if !matches!(slots.open.get(fd as usize), Some(Some(_))) {
-            return Err(Errno::EBADF.into());
+        let Some(Some(slot)) = slots.open.get(fd as usize) else { return Err(Errno::EBADF.into()) };
+        if is_last_and_lingers(slot) {
+            return Err(Error::WouldBlock);
         }
         let old = slots.clear(fd as usize);
         drop(slots);
@@ -318,6 +319,17 @@ impl FdTable {
             self.closed(old);
         }
         Ok(())
+    }
+
+    /// Takes the number away from a file that may have to wait before it is closed, which dropping what this returns does. `None` if
+    /// it need not, and `fd` stays. EBADF.
+    pub fn take_last(&self, fd: u32) -> Result<Option<Arc<Description>>> {
+        let mut slots = self.slots.lock();
+        let Some(Some(slot)) = slots.open.get(fd as usize) else { return Err(Errno::EBADF.into()) };
+        if !is_last_and_lingers(slot) {
+            return Ok(None);
+        }
+        Ok(slots.clear(fd as usize))
     }
 
     /// close_range(2) without its flags: closes every number in `range`.
@@ -469,6 +481,11 @@ impl Drop for FdTable {
     fn drop(&mut self) {
         self.close_range(0..=u32::MAX);
     }
+}
+
+/// Whether to close it may have to wait: nobody else has it.
+fn is_last_and_lingers(description: &Arc<Description>) -> bool {
+    description.file().lingers() && Arc::strong_count(description) == 1
 }
 
 fn limit_of(limit: u64) -> usize {

@@ -217,6 +217,17 @@ pub trait File: Send + Sync {
         Ok(())
     }
 
+    /// Whether the last close(2) may have to wait (SO_LINGER): it then calls [`File::linger`] first. Takes no lock.
+    fn lingers(&self) -> bool {
+        false
+    }
+
+    /// Before the last close(2): has what was written sent, and the end of it. How long to wait for that in ns; `None` if there is
+    /// nothing (more) to wait for. [`File::queue`] is told of changes.
+    fn linger(&self) -> Option<u64> {
+        None
+    }
+
     /// The last reference to the description is gone.
     fn close(&self) {}
 }

@@ -1,5 +1,6 @@
 //! Internet sockets over loopback: TCP and UDP.
 
+use rt::println;
 use rt::raw::errno::*;
 use rt::raw::general::*;
 use rt::raw::net::*;
@@ -14,6 +15,7 @@ tests! {
     a_nonblocking_connect_is_seen_by_epoll,
     a_refused_connect_shows_in_so_error,
     shutdown_ends_one_direction,
+    a_close_that_lingers_waits_for_what_was_written,
     udp_keeps_messages_apart_and_names_the_sender,
     a_hundred_connections_are_served_by_one_epoll,
 }
@@ -97,6 +99,39 @@ fn shutdown_ends_one_direction() -> Outcome {
         check!(send(a, b"x", MSG_NOSIGNAL) == Err(Errno(EPIPE)));
         sys::write_all(b, b"back")?;
         check!(recv(a, &mut [0; 8], 0)? == 4);
+    }
+    Ok(())
+}
+
+/// The other end reads late: what was written is not all there when close(2) begins.
+fn a_close_that_lingers_waits_for_what_was_written() -> Outcome {
+    let (listener, address) = tcp_listener()?;
+    for late in [false, true] {
+        let client = socket(AF_INET, SOCK_STREAM)?;
+        connect(client, &address)?;
+        let server = accept(listener, 0)?;
+        set_option(client, SOL_SOCKET, SO_LINGER, &[1, if late { 1 } else { 10 }])?;
+        let mut written = 0;
+        while let Ok(n) = send(client, &[7; 4096], MSG_DONTWAIT) {
+            written += n;
+        }
+        let closed = sys::pipe(0)?;
+        let reader = in_child(|| {
+            sys::close(client)?;
+            sys::write_all(closed[1], b"x")?;
+            sys::sleep_ms(if late { 1500 } else { 200 });
+            check!(drain(server)? == written);
+            Ok(())
+        })?;
+        // The child's end goes first, for the last close is what waits.
+        check!(sys::read(closed[0], &mut [0])? == 1);
+        let from = sys::clock_ns(CLOCK_MONOTONIC);
+        sys::close(client)?;
+        let took = (sys::clock_ns(CLOCK_MONOTONIC) - from) / 1_000_000;
+        println!("close took {took} ms");
+        check!(if late { (900..1400).contains(&took) } else { (50..5000).contains(&took) });
+        check!(sys::wait4(reader, 0)? == (reader, 0));
+        sys::close(server)?;
     }
     Ok(())
 }

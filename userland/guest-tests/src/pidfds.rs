@@ -295,6 +295,7 @@ fn a_pidfd_of_a_thread_is_ready_once_that_has_exited() -> Outcome {
     let fd = match pidfd_open(tid, PIDFD_THREAD) {
         // Before Linux 6.9.
         Err(Errno(EINVAL)) => {
+            check!(becomes_thread(tid));
             STAGE.store(2, Ordering::SeqCst);
             join.wait();
             return Ok(());

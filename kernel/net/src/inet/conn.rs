@@ -175,13 +175,17 @@ impl Conn {
     #[inline]
     pub(super) fn settle<'a>(&'a self, mut core: SpinGuard<'a, Core>, work: &mut Work) {
         let state = core.state();
+        let mut events = Events::empty();
         if !core.established || core.detached || !matches!(state, State::Established | State::CloseWait) {
             core = match self.progress(core, state, work) {
                 Some(core) => core,
                 None => return,
             };
+            if self.shared.options.linger().is_some() {
+                events = crate::socket::OUT;
+            }
         }
-        let events = core.news(&self.shared);
+        events |= core.news(&self.shared);
         self.arm(&mut core, work.now);
         drop(core);
         if !events.is_empty() {
@@ -245,6 +249,24 @@ impl Conn {
         self.shared.options.set_error(errno);
         core.abort();
         core.pump(work, &self.shared);
+    }
+
+    /// Has what was written sent, and the end of it. Whether it has not arrived yet. What was not read forbids that: the connection
+    /// will be reset.
+    pub(super) fn send_all(&self, work: &mut Work) -> bool {
+        let mut core = self.core();
+        if core.readable() > 0 || core.state() == State::Closed {
+            return false;
+        }
+        if !core.write_shut() {
+            core.finish(work.now);
+            core.pump(work, &self.shared);
+        }
+        let under_way =
+            core.outstanding() > 0 || matches!(core.state(), State::FinWait1 | State::Closing | State::LastAck);
+        self.settle(core, work);
+        work.run();
+        under_way
     }
 
     /// The descriptor is closed: what was written is still sent, what was not read resets the connection.

@@ -363,6 +363,15 @@ impl File for Tcp {
         Some(self)
     }
 
+    fn lingers(&self) -> bool {
+        self.shared.options.linger().is_some_and(|seconds| seconds > 0)
+    }
+
+    fn linger(&self) -> Option<u64> {
+        let seconds = self.shared.options.linger().filter(|seconds| *seconds > 0)?;
+        self.conn()?.send_all(&mut self.net.inet.work()).then(|| seconds.saturating_mul(1_000_000_000))
+    }
+
     fn close(&self) {
         self.end();
     }
@@ -575,14 +584,6 @@ impl Socket for Tcp {
             work.run();
         }
         Ok(())
-    }
-
-    fn linger(&self, now: u64) -> Option<u64> {
-        let seconds = self.shared.options.linger().filter(|seconds| *seconds > 0)?;
-        let conn = self.conn()?;
-        let core = conn.core();
-        let busy = core.outstanding() > 0 && core.state() != Protocol::Closed;
-        busy.then(|| now.saturating_add(seconds * 1_000_000_000))
     }
 }
 
