@@ -4,6 +4,7 @@
 use core::ptr;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use rt::println;
 use rt::raw::errno::*;
 use rt::raw::general::*;
 use rt::raw::net;
@@ -15,6 +16,7 @@ use crate::{Outcome, Why, check, tests};
 tests! {
     descriptors_run_out_with_emfile,
     processes_run_out_with_eagain_for_their_user_alone,
+    process_numbers_and_threads_of_the_machine_run_out_with_eagain,
     a_fork_bomb_under_rlimit_nproc_leaves_others_running,
     a_process_that_takes_all_memory_is_killed_and_others_go_on,
     rlimit_as_and_rlimit_data_are_enomem,
@@ -107,34 +109,66 @@ fn descriptors_run_out_with_emfile() -> Outcome {
     Ok(())
 }
 
+/// Forks until that fails, lets all children go, and sees that there is room again. How many there were, and the error.
+fn fork_until_it_fails() -> Result<(u32, Errno), Why> {
+    let gate = sys::pipe(0)?;
+    let mut children = 0;
+    let last = loop {
+        match sys::fork() {
+            Ok(0) => {
+                let _ = sys::close(gate[1]);
+                let _ = sys::read(gate[0], &mut [0]);
+                sys::exit_group(0)
+            }
+            Ok(_) => children += 1,
+            Err(error) => break error,
+        }
+    };
+    sys::close(gate[1])?;
+    for _ in 0..children {
+        sys::wait4(-1, 0)?;
+    }
+    check!(in_child(|| Ok(()))? == 0);
+    Ok((children, last))
+}
+
 fn processes_run_out_with_eagain_for_their_user_alone() -> Outcome {
     let status = in_child(|| {
         set_limit(RLIMIT_NPROC, 20)?;
         become_user(54_001)?;
-        let gate = sys::pipe(0)?;
-        let mut children = 0;
-        let last = loop {
-            match sys::fork() {
-                Ok(0) => {
-                    let _ = sys::close(gate[1]);
-                    let _ = sys::read(gate[0], &mut [0]);
-                    sys::exit_group(0)
-                }
-                Ok(_) => children += 1,
-                Err(error) => break error,
-            }
-        };
-        check!(last == Errno::AGAIN);
-        check!(children == 19);
-        sys::close(gate[1])?;
-        for _ in 0..children {
-            sys::wait4(-1, 0)?;
-        }
-        // Room again.
-        check!(in_child(|| Ok(()))? == 0);
+        check!(fork_until_it_fails()? == (19, Errno::AGAIN));
         Ok(())
     })?;
     check!(status == 0);
+    Ok(())
+}
+
+/// Writes a number to a file of /proc/sys; gives what was there.
+fn replace(path: &core::ffi::CStr, value: &[u8]) -> Result<([u8; 16], usize), Errno> {
+    let fd = sys::open(path, O_RDWR, 0)?;
+    let mut old = [0; 16];
+    let len = sys::read(fd, &mut old)?;
+    raw(__NR_pwrite64, [fd as usize, value.as_ptr() as usize, value.len(), 0, 0, 0])?;
+    sys::close(fd)?;
+    Ok((old, len))
+}
+
+fn process_numbers_and_threads_of_the_machine_run_out_with_eagain() -> Outcome {
+    // Only where this program is all there is: in a guest of the harness.
+    if sys::open(c"/etc/pollux-run", O_RDONLY, 0).is_err() {
+        return Ok(());
+    }
+    for (path, limit) in [(c"/proc/sys/kernel/pid_max", 500), (c"/proc/sys/kernel/threads-max", 200)] {
+        let text: &[u8] = if limit == 500 { b"500" } else { b"200" };
+        let (old, len) = replace(path, text)?;
+        let outcome = fork_until_it_fails();
+        replace(path, &old[..len])?;
+        let (children, last) = outcome?;
+        println!("{children} children");
+        check!(last == Errno::AGAIN);
+        check!((100..limit).contains(&children));
+        check!(in_child(|| Ok(()))? == 0);
+    }
     Ok(())
 }
 
