@@ -5,6 +5,11 @@
 //! `gauge` is the part of it for those who only look, and changes under its lock. `level` and `inbox` are the
 //! meeting points with wakers (see `idle` and `inbox`). The rest is written by its own CPU alone.
 
+mod accounting;
+
+pub(crate) use accounting::runtime;
+pub use accounting::{account, current_cpu_time};
+
 use crate::MAX_CPUS;
 use crate::current::Current;
 use crate::fifo::{Fifo, Ready};
@@ -388,44 +393,10 @@ pub fn next_deadline() -> Option<u64> {
     (deadline != NEVER).then_some(deadline)
 }
 
-/// Charges the running task for its time up to now, so that its run time is exact in the middle
-/// of a long poll. The end of each poll does this by itself.
-#[inline]
-pub fn account() {
-    let (_, _, cpu) = this();
-    let now = platform::now();
-    // A CPU's own clock does not go back.
-    let spent = now.wrapping_sub(cpu.charged.load(Relaxed));
-    cpu.charged.store(now, Relaxed);
-    cpu.current.with(|entity| {
-        // Only the CPU that runs the task writes this.
-        let total = entity.runtime.load(Relaxed);
-        // Release: after `charged`, so that who adds what is not charged yet never counts a time twice.
-        entity.runtime.store(total.wrapping_add(spent), Ordering::Release);
-    });
-}
-
-/// How long a task has run, in ns, up to now even if it is running, here or elsewhere. Another CPU that is just charging
-/// it may give a little less than a moment ago.
-pub(crate) fn runtime(entity: &Entity) -> u64 {
-    let charged = entity.runtime.load(Ordering::Acquire);
-    let Some(cpu) = machine::get().cpus.get(entity.home()) else { return charged };
-    if !cpu.current.is(entity) {
-        return charged;
-    }
-    charged.wrapping_add(platform::now().saturating_sub(cpu.charged.load(Relaxed)))
-}
-
 /// Calls `f` with the data of the task that is being polled on this CPU.
 #[cfg(feature = "trace")]
 pub(crate) fn with_current<R>(f: impl FnOnce(&Entity) -> R) -> Option<R> {
     this().2.current.with(f)
-}
-
-/// The run time of the task being polled on this CPU in ns, up to now. None outside a poll.
-pub fn current_cpu_time() -> Option<u64> {
-    account();
-    this().2.current.with(|entity| entity.runtime.load(Relaxed))
 }
 
 /// Notes that the running task gives way with its slice not used up.

@@ -5,7 +5,8 @@ use rt::raw::general::*;
 use rt::signal;
 use rt::sys::{self, Errno};
 
-use crate::exhaustion::{alone, comes_back, in_child, raw, set_limit};
+use crate::exhaustion::{alone, comes_back, raw, set_limit};
+use crate::support::in_child;
 use crate::{Outcome, check, tests};
 
 tests! {

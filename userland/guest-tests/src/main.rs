@@ -22,6 +22,7 @@ mod ipc;
 mod jobs;
 mod kernel_memory;
 mod letting_go;
+mod limits;
 mod memory;
 mod messages;
 mod net;
@@ -97,6 +98,7 @@ const SUITES: &[&[Test]] = &[
     vectors::TESTS,
     pointers::TESTS,
     exhaustion::TESTS,
+    limits::TESTS,
     kernel_memory::TESTS,
     programs::TESTS,
     fuzz::TESTS,
