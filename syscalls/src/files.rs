@@ -215,7 +215,7 @@ fn close_range(current: &mut Current, args: &Args) -> Result<usize> {
     }
     if flags & UNSHARE != 0 && Arc::strong_count(&current.files) > 2 {
         // The thread's own reference and the one that others look at are not sharing.
-        current.set_files(Arc::new(current.files.fork()?));
+        current.set_files(current.files.fork()?);
     }
     if flags & CLOEXEC != 0 {
         current.files.set_cloexec_range(first..=last);

@@ -30,7 +30,7 @@ fn unshare(current: &mut Current, args: &Args) -> Result<usize> {
     }
     // What may fail goes first.
     let files = match flags & raw::CLONE_FILES != 0 && Arc::strong_count(&current.files) > 2 {
-        true => Some(Arc::new(current.files.fork()?)),
+        true => Some(current.files.fork()?),
         false => None,
     };
     if let Some(files) = files {

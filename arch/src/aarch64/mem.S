@@ -15,17 +15,24 @@ memmove:
 .global memcpy
 memcpy:
     mov     x3, x0
-    subs    x8, x2, #32
+    subs    x8, x2, #64
     b.lo    2f
-1:  ldp     x4, x5, [x1]
-    ldp     x6, x7, [x1, #16]
-    add     x1, x1, #32
-    stp     x4, x5, [x3]
-    stp     x6, x7, [x3, #16]
-    add     x3, x3, #32
-    subs    x8, x8, #32
+1:  ldp     x4, x5, [x1], #64
+    ldp     x6, x7, [x1, #-48]
+    ldp     x9, x10, [x1, #-32]
+    ldp     x11, x12, [x1, #-16]
+    stp     x4, x5, [x3], #64
+    stp     x6, x7, [x3, #-48]
+    stp     x9, x10, [x3, #-32]
+    stp     x11, x12, [x3, #-16]
+    subs    x8, x8, #64
     b.hs    1b
-2:  tbz     x2, #4, 3f
+2:  tbz     x2, #5, 9f
+    ldp     x4, x5, [x1], #32
+    ldp     x6, x7, [x1, #-16]
+    stp     x4, x5, [x3], #32
+    stp     x6, x7, [x3, #-16]
+9:  tbz     x2, #4, 3f
     ldp     x4, x5, [x1], #16
     stp     x4, x5, [x3], #16
 3:  tbz     x2, #3, 4f

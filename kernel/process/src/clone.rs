@@ -11,7 +11,7 @@ use crate::process::Process;
 use crate::signal::stop::StopState;
 use crate::signal::{Actions, Signal};
 use crate::thread::{Conditions, Thread, View};
-use crate::tree::{self, Group, Links, Session, Tree};
+use crate::tree::{self, Group, Session, Tree};
 use crate::users;
 use crate::{Pid, fault, oom};
 use alloc::sync::Arc;
@@ -117,13 +117,6 @@ impl Request {
     }
 }
 
-/// What one child will be made of.
-struct Parts {
-    current: Current,
-    process: Option<Arc<Process>>,
-    nice: executor::SchedParams,
-}
-
 /// Starts a thread. With a completion, its program runs only when that has fired.
 pub type Spawn = fn(Current, executor::SchedParams, Option<Arc<Completion>>) -> Task;
 
@@ -141,16 +134,16 @@ pub async fn clone(parent: &mut Current, request: Request, spawn: Spawn) -> Resu
             return Err(Errno::ENOMEM.into());
         }
     }
-    let mut parts = build(parent, &request, charge).await?;
-    let id = parts.current.thread.id();
-    let vfork = request.flags.contains(Flags::VFORK).then(|| Arc::new(Completion::new()));
-    parts.current.vfork = vfork.clone();
-    let pidfd = if request.flags.contains(Flags::PIDFD) { Some(give_pidfd(parent, &request).await?) } else { None };
-    let started = start(parent, &request, parts, pidfd, spawn);
-    if let (Err(_), Some(pidfd)) = (&started, pidfd) {
+    let flags = request.flags;
+    let space = if flags.contains(Flags::VM) { parent.space.clone() } else { parent.space.fork().await? };
+    let pidfd = if flags.contains(Flags::PIDFD) { Some(give_pidfd(parent, &request).await?) } else { None };
+    let vfork = flags.contains(Flags::VFORK).then(|| Arc::new(Completion::new()));
+    let born = give_birth(parent, &request, Means { charge, space, pidfd, vfork: vfork.clone(), spawn });
+    if let (Err(_), Some(pidfd)) = (&born, pidfd) {
         parent.files.release(pidfd);
     }
-    if let Some(shown) = started? {
+    let (id, unseen) = born?;
+    if let Some(shown) = unseen {
         // A bad pointer is ignored; one that is merely absent is not bad.
         let _ = store(parent, request.parent_tid, id).await;
         shown.complete();
@@ -161,77 +154,34 @@ pub async fn clone(parent: &mut Current, request: Request, spawn: Spawn) -> Resu
     Ok(id)
 }
 
-/// Makes the child known and starts it: past [`link`] nothing fails. Whoever looks for its task meanwhile, to wake it or to
-/// change how it is scheduled, waits until it is there. If the parent's memory is not there to store the child's number,
-/// the parent has to do that and to fire what this returns: the child waits for it.
-fn start(
-    parent: &Current,
-    request: &Request,
-    parts: Parts,
+/// What a child is given that had to be waited for.
+struct Means {
+    charge: users::Charge,
+    space: Arc<Space>,
+    /// The descriptor that is to be of the child.
     pidfd: Option<u32>,
+    /// Fires when the child lets go of the parent's memory.
+    vfork: Option<Arc<Completion>>,
     spawn: Spawn,
-) -> Result<Option<Arc<Completion>>> {
-    let Parts { current, process, nice } = parts;
-    let thread = current.thread.clone();
-    let tree = link(parent, request, &thread, process.as_ref())?;
-    if let Some(pidfd) = pidfd {
-        parent.files.fill(pidfd, PidFd::describe(&thread));
-    }
-    let mut view = thread.view.lock();
-    view.pid.set_thread(&thread);
-    let is_absent = || UserPtr::<u32>::new(request.parent_tid).write(&thread.id()).is_err();
-    let unseen = request.flags.contains(Flags::PARENT_SETTID) && is_absent();
-    let unseen = unseen.then(|| Arc::new(Completion::new()));
-    view.task = Some(spawn(current, nice, unseen.clone()));
-    drop((view, tree));
-    Ok(unseen)
 }
 
-/// A signal that waits already is taken first: the call is then restarted, and the program never sees EINTR.
-fn refuse_if_disturbed(thread: &Thread) -> Result<()> {
-    if thread.has(Conditions::INTERRUPT) { Err(Error::Interrupted(Restart::Always)) } else { Ok(()) }
-}
-
-/// Takes a descriptor for the child and shows it to the parent, before there is anything in it. EMFILE, EFAULT.
-async fn give_pidfd(parent: &Current, request: &Request) -> Result<u32> {
-    let pidfd = parent.files.reserve(parent.thread.limit(Resource::Nofile), true)?;
-    store(parent, request.pidfd, pidfd).await.inspect_err(|_| parent.files.release(pidfd))?;
-    Ok(pidfd)
-}
-
-/// Stores a word in the program's memory, resolving faults.
-async fn store(current: &Current, addr: VirtAddr, value: u32) -> Result<()> {
-    while let Err(page) = UserPtr::<u32>::new(addr).write(&value) {
-        fault::resolve(current, page).await?;
-    }
-    Ok(())
-}
-
-async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -> Result<Parts> {
+/// Makes the child, known and running; gives its id. Does not wait, so that what it is made of is moved once, to where it stays.
+/// Past [`link`] nothing fails. Whoever looks for the child's task meanwhile, to wake it or to change how it is scheduled, waits until
+/// it is there. If the parent's memory is not there to store the child's number, the parent has to do that and to fire what
+/// this returns: the child waits for it.
+fn give_birth(parent: &mut Current, request: &Request, means: Means) -> Result<(u32, Option<Arc<Completion>>)> {
     let flags = request.flags;
-    let space = if flags.contains(Flags::VM) { parent.space.clone() } else { parent.space.fork().await? };
-    let files = if flags.contains(Flags::FILES) { parent.files.clone() } else { Arc::new(parent.files.fork()?) };
+    let Means { charge, space, pidfd, vfork, spawn } = means;
+    let files = if flags.contains(Flags::FILES) { parent.files.clone() } else { parent.files.fork()? };
     let fs = if flags.contains(Flags::FS) { parent.fs.clone() } else { Arc::new(parent.fs.fork()) };
     let actions = child_actions(parent, flags);
     let fpu = parent.fpu.fork().map_err(|_| Errno::ENOMEM)?;
-    let mut cx = parent.cx.clone();
-    cx.set_syscall_result(0);
-    if request.stack != 0 {
-        cx.set_sp(request.stack);
-    }
-    if flags.contains(Flags::SETTLS) {
-        cx.set_tls(request.tls);
-    }
     let pid = match request.number {
         None => Pid::allocate()?,
         Some(number) => choose_pid(parent, number)?,
     };
-    let (process, owner) = if flags.contains(Flags::THREAD) {
-        (None, parent.thread.process.clone())
-    } else {
-        let process = new_process(parent, &pid, &actions);
-        (Some(process.clone()), process)
-    };
+    let process = (!flags.contains(Flags::THREAD)).then(|| new_process(parent, &pid, &actions));
+    let owner = process.as_ref().unwrap_or(&parent.thread.process).clone();
     let view = View {
         name: parent.thread.name(),
         cred: parent.cred.clone(),
@@ -240,7 +190,7 @@ async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -
         fs: Some(fs.clone()),
         actions: actions.clone(),
         task: None,
-        pid: pid.clone(),
+        pid,
         parent_death_signal: None,
         robust_list: VirtAddr(0),
         charge: Some(charge),
@@ -249,10 +199,22 @@ async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -
     if !flags.contains(Flags::VM) {
         thread.watch_same_cpu(&parent.thread);
     }
+    let params = parent.thread.child_params();
+    let tree = link(parent, request, &thread, process.as_ref())?;
+    if let Some(pidfd) = pidfd {
+        parent.files.fill(pidfd, PidFd::describe(&thread));
+    }
+    let id = thread.id();
+    let record = thread.clone();
+    let mut view = record.view.lock();
+    view.pid.set_thread(&record);
+    let is_absent = || UserPtr::<u32>::new(request.parent_tid).write(&id).is_err();
+    let unseen = request.flags.contains(Flags::PARENT_SETTID) && is_absent();
+    let unseen = unseen.then(|| Arc::new(Completion::new()));
     let keeps_stack = !flags.contains(Flags::VM) || flags.contains(Flags::VFORK);
-    let current = Current {
+    let mut child = Current {
         thread,
-        cx,
+        cx: parent.cx.clone(),
         fpu,
         space,
         files,
@@ -273,9 +235,38 @@ async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -
         trampoline: parent.trampoline,
         rseq: parent.rseq.filter(|_| !flags.contains(Flags::VM)),
         undo: flags.contains(Flags::SYSVSEM).then(|| parent.undo_list().clone()),
-        vfork: None,
+        vfork,
     };
-    Ok(Parts { current, process, nice: parent.thread.child_params() })
+    child.cx.set_syscall_result(0);
+    if request.stack != 0 {
+        child.cx.set_sp(request.stack);
+    }
+    if flags.contains(Flags::SETTLS) {
+        child.cx.set_tls(request.tls);
+    }
+    view.task = Some(spawn(child, params, unseen.clone()));
+    drop((view, tree));
+    Ok((id, unseen))
+}
+
+/// A signal that waits already is taken first: the call is then restarted, and the program never sees EINTR.
+fn refuse_if_disturbed(thread: &Thread) -> Result<()> {
+    if thread.has(Conditions::INTERRUPT) { Err(Error::Interrupted(Restart::Always)) } else { Ok(()) }
+}
+
+/// Takes a descriptor for the child and shows it to the parent, before there is anything in it. EMFILE, EFAULT.
+async fn give_pidfd(parent: &Current, request: &Request) -> Result<u32> {
+    let pidfd = parent.files.reserve(parent.thread.limit(Resource::Nofile), true)?;
+    store(parent, request.pidfd, pidfd).await.inspect_err(|_| parent.files.release(pidfd))?;
+    Ok(pidfd)
+}
+
+/// Stores a word in the program's memory, resolving faults.
+async fn store(current: &Current, addr: VirtAddr, value: u32) -> Result<()> {
+    while let Err(page) = UserPtr::<u32>::new(addr).write(&value) {
+        fault::resolve(current, page).await?;
+    }
+    Ok(())
 }
 
 /// A number of the caller's choice. EINVAL for what is none, EPERM without privilege, EEXIST if it is taken.
@@ -302,13 +293,8 @@ fn child_actions(parent: &Current, flags: Flags) -> Arc<Actions> {
 /// The child's process, not linked to anything yet: that is for [`link`].
 fn new_process(parent: &Current, pid: &Arc<Pid>, actions: &Arc<Actions>) -> Arc<Process> {
     let creator = &parent.thread.process;
-    let (group, detached) = {
-        let tree = tree::lock();
-        let links = creator.links(&tree);
-        (links.group.clone(), links.detached)
-    };
-    let links = Links { detached, ..Links::new(group) };
-    let process = Process::new(pid.clone(), links, actions.clone(), creator.limits.fork());
+    let group = creator.links(&tree::lock()).group.clone();
+    let process = Process::new(pid.clone(), group, actions.clone(), creator.limits.fork());
     process.set_uid(parent.cred.uid);
     let (executable, strings, auxv) = {
         let shared = creator.shared.lock();
@@ -348,10 +334,11 @@ fn link(parent: &Current, request: &Request, thread: &Arc<Thread>, process: Opti
             drop(shared);
             process.shared.lock().threads.insert(thread.id(), thread.clone());
             let creator = &parent.thread.process;
-            let (group, adopter) = {
+            let (group, detached, adopter) = {
                 let links = creator.links(&tree);
                 (
                     links.group.clone(),
+                    links.detached,
                     links.parent.clone().map(|father| (father, links.parent_thread, links.exit_signal)),
                 )
             };
@@ -361,7 +348,7 @@ fn link(parent: &Current, request: &Request, thread: &Arc<Thread>, process: Opti
             };
             {
                 let mut links = process.links(&tree);
-                (links.group, links.exit_signal) = (group.clone(), exit_signal);
+                (links.group, links.detached, links.exit_signal) = (group.clone(), detached, exit_signal);
             }
             tree::join_group(&mut tree, process, &group);
             father.adopt(&tree, process, thread);
@@ -383,10 +370,9 @@ pub fn first(fs: Arc<FsContext>) -> Result<Current> {
     let pid = Pid::allocate()?;
     let session = Session::new(pid.clone());
     let group = Group::new(pid.clone(), session);
-    let links = Links::new(group.clone());
     let actions = Actions::new();
     let cred = Arc::new(base::Credentials::root());
-    let process = Process::new(pid.clone(), links, actions.clone(), Limits::initial(users::threads_max()));
+    let process = Process::new(pid.clone(), group.clone(), actions.clone(), Limits::initial(users::threads_max()));
     pid.set_process(&process);
     // An empty space stands in until the program's own.
     let top = arch::addr::PAGE_SIZE;

@@ -10,10 +10,9 @@ use crate::signal::{Actions, Pending, Signal, SignalSet};
 use crate::thread::{Conditions, Thread};
 use crate::timers::Timers;
 use crate::times::ProcessTimes;
-use crate::tree::{Links, Tree};
-use alloc::collections::BTreeMap;
+use crate::tree::{Group, Links, Tree};
 use alloc::sync::{Arc, Weak};
-use base::{Error, rank};
+use base::{Error, Few, rank};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use executor::spin::{SpinGuard, SpinLock};
 use executor::{Completion, WaitQueue};
@@ -59,7 +58,7 @@ pub struct Process {
 /// What the process's lock guards.
 pub struct Shared {
     /// The live threads by id. A leader that exited is not among them.
-    pub threads: BTreeMap<u32, Arc<Thread>>,
+    pub threads: Few<u32, Arc<Thread>>,
     /// Signals sent to the process.
     pub pending: Pending,
     /// Whether it runs.
@@ -91,13 +90,13 @@ pub struct Shared {
 }
 
 impl Process {
-    /// A process without threads. `pid` becomes its id.
-    pub(crate) fn new(pid: Arc<Pid>, links: Links, actions: Arc<Actions>, limits: Limits) -> Arc<Process> {
+    /// A process without threads, in `group`. `pid` becomes its id.
+    pub(crate) fn new(pid: Arc<Pid>, group: Arc<Group>, actions: Arc<Actions>, limits: Limits) -> Arc<Process> {
         Arc::new_cyclic(|me: &Weak<Process>| Process {
             shared: SpinLock::new(
                 rank::PROCESS,
                 Shared {
-                    threads: BTreeMap::new(),
+                    threads: Few::new(),
                     pending: Pending::new(),
                     stop: StopState::Running,
                     stop_round: 0,
@@ -114,7 +113,7 @@ impl Process {
                     dump: None,
                 },
             ),
-            links: SpinLock::new(rank::LINKS, links),
+            links: SpinLock::new(rank::LINKS, Links::new(group)),
             resumed: WaitQueue::new(),
             changed: WaitQueue::new(),
             children_changed: WaitQueue::new(),
@@ -215,7 +214,7 @@ impl Process {
         let mut from = 0;
         core::iter::from_fn(move || {
             let shared = self.shared.lock();
-            let (&id, thread) = shared.threads.range(from..).next()?;
+            let (&id, thread) = shared.threads.first_in(from..)?;
             from = id + 1;
             Some(thread.clone())
         })
@@ -272,7 +271,7 @@ impl Shared {
     /// A thread that takes `signal` if it is sent to the process: the leader if it does, else any.
     pub(crate) fn pick(&self, signal: Signal) -> Option<&Arc<Thread>> {
         // The leader is the first to be asked, and mostly the last.
-        let (_, leader) = self.threads.first_key_value()?;
+        let leader = self.threads.values().next()?;
         if leader.wants(signal) { Some(leader) } else { self.threads.values().find(|thread| thread.wants(signal)) }
     }
 

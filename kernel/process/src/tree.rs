@@ -9,7 +9,7 @@ use crate::signal::Signal;
 use crate::times::Usage;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
-use base::{Errno, rank};
+use base::{Errno, Few, rank};
 use core::iter;
 use executor::spin::{SpinGuard, SpinLock};
 
@@ -38,7 +38,7 @@ pub struct Links {
     /// The thread of the parent that made it or adopted it (__WNOTHREAD, parent-death signals).
     pub parent_thread: u32,
     /// Its children, zombies included, by the thread that each belongs to and its process id.
-    pub children: BTreeMap<(u32, u32), Arc<Process>>,
+    pub children: Few<(u32, u32), Arc<Process>>,
     /// Its process group.
     pub group: Arc<Group>,
     /// The signal that its parent gets at its exit; `None` for no signal.
@@ -55,11 +55,12 @@ pub struct Links {
 
 impl Links {
     /// The place of a process in `group` that nobody has made, and that has made none.
+    #[inline]
     pub(crate) fn new(group: Arc<Group>) -> Links {
         Links {
             parent: None,
             parent_thread: 0,
-            children: BTreeMap::new(),
+            children: Few::new(),
             group,
             exit_signal: None,
             zombie: None,
@@ -137,7 +138,7 @@ impl Process {
         let mut from = (thread.unwrap_or(0), 0);
         iter::from_fn(move || {
             let links = self.links(tree);
-            let (&(thread, id), child) = links.children.range(from..=(last, u32::MAX)).next()?;
+            let (&(thread, id), child) = links.children.first_in(from..=(last, u32::MAX))?;
             from = (thread, id + 1);
             Some(child.clone())
         })
@@ -171,8 +172,13 @@ pub fn find_group(tree: &Tree, group: u32) -> Option<Arc<Group>> {
 
 /// Makes the process a member of `group`, which becomes known by it.
 pub(crate) fn join_group(tree: &mut Tree, process: &Arc<Process>, group: &Arc<Group>) {
-    group.members.lock().insert(process.id(), Arc::downgrade(process));
-    tree.groups.insert(group.id(), group.clone());
+    let mut members = group.members.lock();
+    let first = members.is_empty();
+    members.insert(process.id(), Arc::downgrade(process));
+    drop(members);
+    if first {
+        tree.groups.insert(group.id(), group.clone());
+    }
 }
 
 /// Takes the process out of its group. A group without members is forgotten.

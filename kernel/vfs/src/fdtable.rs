@@ -141,6 +141,10 @@ impl Slots {
         let words = len.div_ceil(WORD);
         let groups = words.div_ceil(WORD);
         self.open.try_reserve_exact(len - self.open.len()).map_err(|_| Errno::ENOMEM)?;
+        if words == 1 {
+            self.open.resize(len, None);
+            return Ok(());
+        }
         self.used.reserve(words)?;
         self.cloexec.reserve(words)?;
         self.full.reserve(groups)?;
@@ -406,28 +410,34 @@ impl FdTable {
     }
 
     /// A copy, for a child without `CLONE_FILES`. ENOMEM.
-    pub fn fork(&self) -> Result<FdTable> {
-        let mut copy = FdTable::new();
+    pub fn fork(&self) -> Result<Arc<FdTable>> {
+        let mut table = Arc::new(FdTable::new());
+        // Nobody else has it yet.
+        let Some(copy) = Arc::get_mut(&mut table).map(|table| table.slots.get_mut()) else { return Ok(table) };
         let slots = self.slots.lock();
         let words = slots.used.len();
         if let Some(last) = (0..words).rev().find(|word| slots.used[*word] != 0) {
-            let new = copy.slots.get_mut();
-            new.grow(last * WORD + slots.used[last].ilog2() as usize)?;
+            copy.grow(last * WORD + slots.used[last].ilog2() as usize)?;
             for word in 0..=last {
-                let mut bits = slots.used[word];
+                let (mut bits, mut open) = (slots.used[word], 0);
                 while bits != 0 {
                     let fd = word * WORD + bits.trailing_zeros() as usize;
-                    bits &= bits - 1;
                     // A number that is only reserved belongs to a call of the parent's.
                     if let Some(description) = &slots.open[fd] {
-                        new.open[fd] = Some(description.clone());
-                        new.mark(fd, slots.cloexec[word] >> (fd % WORD) & 1 != 0);
+                        copy.open[fd] = Some(description.clone());
+                        open |= bits & bits.wrapping_neg();
                     }
+                    bits &= bits - 1;
+                }
+                copy.used[word] = open;
+                copy.cloexec[word] = slots.cloexec[word] & open;
+                if open == !0 {
+                    copy.full[word / WORD] |= 1 << (word % WORD);
                 }
             }
         }
         drop(slots);
-        Ok(copy)
+        Ok(table)
     }
 
     /// Calls `f` with every open number from `from` on, until it says false. For /proc/PID/fd. `f` runs without the
@@ -479,7 +489,9 @@ impl FdTable {
 
 impl Drop for FdTable {
     fn drop(&mut self) {
-        self.close_range(0..=u32::MAX);
+        for description in core::mem::take(&mut self.slots.get_mut().open).into_iter().flatten() {
+            self.closed(description);
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn replace(
     if Arc::strong_count(&current.files) > 2 {
         // Shared with another process: closing on exec is nobody else's business.
         let own = current.files.fork()?;
-        current.set_files(Arc::new(own));
+        current.set_files(own);
     }
     current.files.close_on_exec();
     if Arc::strong_count(&current.actions) > 3 {
