@@ -105,6 +105,11 @@ test-busybox arch *applets: setup
 test-scripts arch *names: setup
     @{{harness}} test-scripts "$@"
 
+# run CPython's tests about processes on Debian's stock kernel and on ours, and compare: just smp=4 test-python x86_64 [MODULE...]
+[no-exit-message]
+test-python arch *modules: setup
+    @{{harness}} test-python "$@"
+
 # run random programs on the simulated machine: just sim seeds=1000 [from=K], just sim seed=K [trace=1]
 [no-exit-message]
 sim *what: setup
