@@ -23,6 +23,7 @@ pub mod qemu;
 pub mod recipe;
 pub mod run;
 pub mod scripts_test;
+pub mod selftests_test;
 pub mod server;
 pub mod shell_test;
 pub mod stub;

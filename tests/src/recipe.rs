@@ -134,6 +134,11 @@ impl Recipe {
         Ok(())
     }
 
+    /// A directory of the development machine with all that is in it, at the given place, besides what the recipe says.
+    pub fn add_directory(&mut self, path: &str, from: &Path) {
+        self.trees.push((inner(path), from.to_path_buf()));
+    }
+
     /// Fetches what the recipe needs from outside.
     pub fn fetch(&self, arch: Arch) -> Result<Vec<PathBuf>> {
         for (name, _, _) in &self.sources {
