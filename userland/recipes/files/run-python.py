@@ -8,36 +8,40 @@ import faulthandler
 import sys
 import unittest
 
-results, module, *names = sys.argv[1:]
-
-
-def report(*lines):
-    with open(results, "a", encoding="utf-8", errors="backslashreplace") as file:
-        file.writelines(line + "\n" for line in lines)
-
 
 class Result(unittest.TestResult):
     """Reports each test when it ends. A test that failed in several parts (subTest) is one failure."""
 
+    def __init__(self, path, module):
+        super().__init__()
+        self.path = path
+        self.module = module
+        self.current = None
+        self.outcome = None
+
+    def report(self, *lines):
+        with open(self.path, "a", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(line + "\n" for line in lines)
+
     def name(self, test):
-        return f"= {module}: {test.id().removeprefix(f'test.{module}.')}"
+        return f"= {self.module}: {test.id().removeprefix(f'test.{self.module}.')}"
 
     def startTest(self, test):
         super().startTest(test)
         self.current = test
         self.outcome = None
-        report(self.name(test))
+        self.report(self.name(test))
 
     def stopTest(self, test):
         super().stopTest(test)
         self.current = None
-        report("| " + (self.outcome or "ok"))
+        self.report("| " + (self.outcome or "ok"))
 
     def settle(self, test, outcome, details=""):
-        report(*("  " + line for line in details.splitlines()))
-        if getattr(self, "current", None) is None:
+        self.report(*("  " + line for line in details.splitlines()))
+        if self.current is None:
             # What prepares a class or a module.
-            report(self.name(test), "| " + outcome)
+            self.report(self.name(test), "| " + outcome)
         elif self.outcome not in ("ERROR", "FAIL"):
             self.outcome = outcome
 
@@ -69,13 +73,19 @@ class Result(unittest.TestResult):
         self.settle(test, "unexpected success")
 
 
-# On a time-out run-python sends SIGABRT: the log shows where every thread was.
-faulthandler.enable()
-loader = unittest.defaultTestLoader
-if names:
-    suite = loader.loadTestsFromNames([f"test.{module}.{name}" for name in names])
-else:
-    suite = loader.loadTestsFromName(f"test.{module}")
-result = Result()
-suite.run(result)
-sys.exit(not result.wasSuccessful())
+def main(path, module, *names):
+    # On a time-out run-python sends SIGABRT: the log shows where every thread was.
+    faulthandler.enable()
+    loader = unittest.defaultTestLoader
+    if names:
+        suite = loader.loadTestsFromNames([f"test.{module}.{name}" for name in names])
+    else:
+        suite = loader.loadTestsFromName(f"test.{module}")
+    result = Result(path, module)
+    suite.run(result)
+    return not result.wasSuccessful()
+
+
+# Interpreters that tests start (multiprocessing) import this file, too.
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
