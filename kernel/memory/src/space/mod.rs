@@ -35,7 +35,7 @@ pub use areas::MAX_AREAS;
 pub use fault::FaultError;
 pub use info::{AreaInfo, AreaUsage, Totals};
 pub use map::{MapRequest, Place};
-pub use object::{Identity, Mappings, Object};
+pub use object::{Identity, Mappings, Object, SharedAnonymous};
 pub use remap::Remap;
 
 use crate::frames::{Kind, OutOfMemory};
