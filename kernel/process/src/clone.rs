@@ -232,6 +232,7 @@ async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -
         let process = new_process(parent, &pid, &actions);
         (Some(process.clone()), process)
     };
+    let undo = flags.contains(Flags::SYSVSEM).then(|| parent.undo_list().clone());
     let view = View {
         name: parent.thread.name(),
         cred: parent.cred.clone(),
@@ -243,6 +244,7 @@ async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -
         pid: pid.clone(),
         parent_death_signal: None,
         robust_list: VirtAddr(0),
+        undo: undo.as_ref().map_or(0, |list| list.name()),
         charge: Some(charge),
     };
     let thread = Thread::new(owner, parent.thread.mask(), view);
@@ -272,7 +274,7 @@ async fn build(parent: &mut Current, request: &Request, charge: users::Charge) -
         timer_slack: (parent.timer_slack.0, parent.timer_slack.0),
         trampoline: parent.trampoline,
         rseq: parent.rseq.filter(|_| !flags.contains(Flags::VM)),
-        undo: flags.contains(Flags::SYSVSEM).then(|| parent.undo_list().clone()),
+        undo,
         vfork: None,
     };
     Ok(Parts { current, process, nice: parent.thread.child_params() })
@@ -403,6 +405,7 @@ pub fn first(fs: Arc<FsContext>) -> Result<Current> {
         pid: pid.clone(),
         parent_death_signal: None,
         robust_list: VirtAddr(0),
+        undo: 0,
         charge: Some(users::charge(&cred, u64::MAX)?),
     };
     let thread = Thread::new(process.clone(), crate::SignalSet::EMPTY, view);

@@ -8,6 +8,7 @@
 
 mod alt_stacks;
 mod clone_args;
+mod comparing;
 mod cores;
 mod cpu_time;
 mod exhaustion;
@@ -106,6 +107,7 @@ const SUITES: &[&[Test]] = &[
     openat2::TESTS,
     futexes::TESTS,
     clone_args::TESTS,
+    comparing::TESTS,
     groups::TESTS,
     reaping::TESTS,
     jobs::TESTS,
