@@ -39,6 +39,7 @@ mod semaphores;
 mod sequences;
 mod signals;
 mod sockets;
+mod splicing;
 mod support;
 mod timers;
 mod vectors;
@@ -108,6 +109,7 @@ const SUITES: &[&[Test]] = &[
     futexes::TESTS,
     clone_args::TESTS,
     comparing::TESTS,
+    splicing::TESTS,
     groups::TESTS,
     reaping::TESTS,
     jobs::TESTS,
