@@ -105,6 +105,16 @@ test-busybox arch *applets: setup
 test-scripts arch *names: setup
     @{{harness}} test-scripts "$@"
 
+# run CPython's tests about processes on Debian's stock kernel and on ours, and compare: just smp=4 test-python x86_64 [MODULE...]
+[no-exit-message]
+test-python arch *modules: setup
+    @{{harness}} test-python "$@"
+
+# run the selftests of Debian's kernel about processes on it and on ours, and compare: just smp=4 selftests x86_64 [DIRECTORY...]
+[no-exit-message]
+selftests arch *directories: setup
+    @{{harness}} selftests "$@"
+
 # run random programs on the simulated machine: just sim seeds=1000 [from=K], just sim seed=K [trace=1]
 [no-exit-message]
 sim *what: setup

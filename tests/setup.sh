@@ -10,7 +10,7 @@ exec 1>&2
 cd "$(dirname "$0")/.."
 out=${CARGO_TARGET_DIR:-target}
 mkdir -p "$out/setup"
-key=$(cat tests/setup.sh userland/recipes/* Cargo.lock userland/Cargo.lock 2>/dev/null | cksum)
+key=$(cat tests/setup.sh tests/install.sh userland/recipes/* Cargo.lock userland/Cargo.lock 2>/dev/null | cksum)
 [ "$(cat "$out/setup/done" 2>/dev/null)" = "$key" ] && exit 0
 
 X86=x86_64-unknown-none
@@ -18,33 +18,7 @@ ARM=aarch64-unknown-none-softfloat
 # The oldest compiler that builds the harness and the kernel.
 OLDEST=88
 
-say() { echo "setup: $*"; }
-give_up() { say "$*"; exit 1; }
-have() { command -v "$1" >/dev/null 2>&1; }
-
-as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"; elif have sudo; then sudo "$@"; else give_up "root (or sudo) is needed for: $*"; fi
-}
-
-updated=
-apt_update() {
-    [ -n "$updated" ] && return
-    say "reading the package lists (apt-get update)"
-    as_root apt-get -q update || say "apt-get update reported errors; going on with the lists that are there"
-    updated=1
-}
-
-# install WHY PACKAGE...
-install() {
-    why=$1; shift
-    have apt-get || give_up "please install what Debian calls '$*' ($why); this script knows only apt-get"
-    apt_update
-    say "installing $* ($why)"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "$@" \
-        || give_up "apt-get could not install: $*"
-}
-
-available() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'; }
+. tests/install.sh
 
 # minor CARGO: the minor version of a cargo that works, or nothing
 minor() { "$1" --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p'; }

@@ -1,6 +1,7 @@
 //! From file to file without the program's memory: sendfile(2), copy_file_range(2), splice(2).
 //!
-//! The source is read at an offset into a buffer of the kernel, and only as much counts as read as the target took.
+//! The source is read at an offset into a buffer of the kernel, and only as much counts as read as the target took. A pipe
+//! lends its bytes, and gets back what the target did not take.
 
 use crate::args::Args;
 use crate::paths::{caller, check_flags, opened};
@@ -15,7 +16,7 @@ use memory::user::UserPtr;
 use process::signal::Signal;
 use process::{Current, limits};
 use vfs::description::Whence;
-use vfs::pipe::PipeEnd;
+use vfs::pipe::{Pipe, PipeEnd};
 use vfs::{Description, FileType};
 
 /// The family.
@@ -56,7 +57,7 @@ impl Copy<'_> {
     fn now(&self, current: &Current) -> Result<usize> {
         self.from.check_readable()?;
         self.to.check_writable()?;
-        let from = start(self.from, self.source)?;
+        let from = if self.pipe().is_some() { 0 } else { start(self.from, self.source)? };
         let to = self.target.map(|ptr| start(self.to, Some(ptr))).transpose()?;
         // Stored as they are, so that storing the new ones cannot fail after bytes have moved.
         for (ptr, offset) in [(self.source, Some(from)), (self.target, to)] {
@@ -70,7 +71,9 @@ impl Copy<'_> {
         {
             return Err(error);
         }
-        self.advance(self.from, self.source, from, done)?;
+        if self.pipe().is_none() {
+            self.advance(self.from, self.source, from, done)?;
+        }
         if let Some(to) = to {
             self.advance(self.to, self.target, to, done)?;
         }
@@ -87,6 +90,11 @@ impl Copy<'_> {
         Ok(())
     }
 
+    /// The pipe that is the source, if it is one.
+    fn pipe(&self) -> Option<&Pipe> {
+        pipe_of(self.from)
+    }
+
     fn run(&self, current: &Current, from: i64, to: Option<i64>) -> (usize, Option<Error>) {
         let (reader, mut writer) = (caller(current, self.from), caller(current, self.to));
         // A step that cannot write all is not to wait in the middle.
@@ -96,17 +104,28 @@ impl Copy<'_> {
         let len = self.len.min(MOST);
         while done < len {
             let want = (len - done).min(buf.len());
-            let n = match self.from.read_at(&reader, from + done as i64, &mut Dst::kernel(&mut buf[..want])) {
-                Ok(0) => break,
+            let loan = self.pipe().map(|pipe| pipe.lend(&mut buf[..want])).transpose();
+            let read = match &loan {
+                Ok(Some(loan)) => Ok(loan.len),
+                Ok(None) => self.from.read_at(&reader, from + done as i64, &mut Dst::kernel(&mut buf[..want])),
+                Err(Error::WouldBlock) if self.nowait => Err(Errno::EAGAIN.into()),
+                Err(error) => Err(*error),
+            };
+            let n = match read {
                 Ok(n) => n,
                 Err(error) => return (done, Some(error)),
             };
             let mut src = Src::kernel(&buf[..n]);
             let written = match to {
+                _ if n == 0 => Ok(0),
                 None => self.to.write(&writer, &mut src),
                 Some(to) => self.to.write_at(&writer, to + done as i64, &mut src),
             };
+            if let (Ok(Some(loan)), Some(pipe)) = (loan, self.pipe()) {
+                pipe.settle(loan, &buf[written.as_ref().map_or(0, |taken| *taken)..n]);
+            }
             match written {
+                Ok(0) => break,
                 Ok(taken) => {
                     done += taken;
                     if taken < n {
@@ -165,38 +184,49 @@ fn range_copy<'a>(args: &Args, from: &'a Description, to: &'a Description) -> Re
     Ok(Copy { from, to, len, source, target, nowait: false })
 }
 
-/// From a file into a pipe. Taking from a pipe is not offered (EINVAL): what the other side does not take would be lost.
+fn pipe_of(file: &Description) -> Option<&Pipe> {
+    file.file().as_any().and_then(|any| any.downcast_ref::<PipeEnd>()).map(|end| &**end.pipe())
+}
+
+/// From or into a pipe, or both. EINVAL without one, for a file that is only appended to, and from a pipe into itself; ESPIPE for
+/// an offset in a pipe.
 fn splice_copy<'a>(args: &Args, from: &'a Description, to: &'a Description) -> Result<Copy<'a>> {
     check_flags(args.uint(5), 15)?;
-    let is_pipe = |file: &Description| file.file().as_any().is_some_and(|any| any.is::<PipeEnd>());
-    if is_pipe(to) && args.size(3) != 0 || is_pipe(from) && args.size(1) != 0 {
+    let (source, target) = (pipe_of(from), pipe_of(to));
+    let nonblock = |file: &Description| file.flags().contains(vfs::OpenFlags::NONBLOCK);
+    if target.is_some() && args.size(3) != 0 || source.is_some() && args.size(1) != 0 {
         return Err(Errno::ESPIPE.into());
     }
-    if !is_pipe(to) || !from.file().seekable() {
+    let same = source.zip(target).is_some_and(|(from, to)| core::ptr::eq(from, to));
+    let appends = to.flags().contains(vfs::OpenFlags::APPEND);
+    if same || appends || source.is_none() && (target.is_none() || !from.file().seekable()) {
         return Err(Errno::EINVAL.into());
     }
-    let nowait = args.uint(5) & raw::SPLICE_F_NONBLOCK != 0;
-    Ok(Copy { from, to, len: args.size(4).min(MAX_TRANSFER), source: optional(args, 1), target: None, nowait })
+    if args.size(3) != 0 && !to.file().seekable() {
+        return Err(Errno::EINVAL.into());
+    }
+    let nowait = args.uint(5) & raw::SPLICE_F_NONBLOCK != 0 || target.is_some() && source.is_some() && nonblock(from);
+    let len = args.size(4).min(MAX_TRANSFER);
+    Ok(Copy { from, to, len, source: optional(args, 1), target: optional(args, 3), nowait })
 }
 
 fn now(current: &Current, args: &Args, second: usize, decode: Decode) -> Result<usize> {
     let (a, b) = (opened(current, args, 0)?, opened(current, args, second)?);
-    let copy = decode(args, &a, &b)?;
+    let mut copy = decode(args, &a, &b)?;
     if current.thread.limit(limits::Resource::Fsize) != limits::INFINITY && copy.to.metadata().kind == FileType::Regular
     {
-        check_room(current, &copy)?;
+        copy.len = copy.len.min(room(current, &copy)?);
     }
     copy.now(current)
 }
 
-/// RLIMIT_FSIZE.
-fn check_room(current: &Current, copy: &Copy) -> Result<()> {
-    let limit = current.thread.limit(limits::Resource::Fsize);
+/// What RLIMIT_FSIZE leaves. EFBIG, with SIGXFSZ, for nothing.
+fn room(current: &Current, copy: &Copy) -> Result<usize> {
     let to = start(copy.to, copy.target)? as u64;
-    if to.saturating_add(copy.len as u64) > limit {
-        return Err(crate::transfer::too_large(current, 0));
+    match current.thread.limit(limits::Resource::Fsize).saturating_sub(to) {
+        0 if copy.len > 0 => Err(crate::transfer::too_large(current, 0)),
+        room => Ok(usize::try_from(room).unwrap_or(usize::MAX)),
     }
-    Ok(())
 }
 
 fn sendfile(current: &mut Current, args: &Args) -> Result<usize> {
@@ -208,20 +238,29 @@ fn copy_file_range(current: &mut Current, args: &Args) -> Result<usize> {
 }
 
 fn splice(current: &mut Current, args: &Args) -> Result<usize> {
+    if args.size(4) == 0 {
+        return Ok(0);
+    }
     now(current, args, 2, splice_copy)
 }
 
-/// Waits until the target has room, and tries again.
+/// Waits until the target has room, or a pipe that is the source has bytes, and tries again.
 async fn finish(current: &Current, args: &Args, target: usize, second: usize, decode: Decode) -> Result<usize> {
+    let from = opened(current, args, if target == 0 { second } else { 0 })?;
     let to = opened(current, args, target)?;
-    let queue = to.queue().ok_or(Errno::EAGAIN)?;
+    let has_bytes = || pipe_of(&from).is_none() || from.poll(&caller(current, &from)).intersects(Events::READABLE);
     loop {
-        let moved = queue.wait_until(Events::WRITABLE.bits(), || match now(current, args, second, decode) {
-            Err(Error::WouldBlock) => None,
+        let waits_for_room = has_bytes();
+        let (file, events) = if waits_for_room { (&to, Events::WRITABLE) } else { (&from, Events::READABLE) };
+        let queue = file.queue().ok_or(Errno::EAGAIN)?;
+        let moved = queue.wait_until(events.bits(), || match now(current, args, second, decode) {
+            // Until it has to wait for the other of the two.
+            Err(Error::WouldBlock) if has_bytes() == waits_for_room => None,
             other => Some(other),
         });
         match current.thread.interruptible(Restart::IfAsked, moved).await? {
             Err(Error::Fault(page)) => crate::fault::resolve(current, page).await?,
+            Err(Error::WouldBlock) => {}
             other => return other,
         }
     }
@@ -232,7 +271,7 @@ pub async fn finish_sendfile(current: &mut Current, args: &Args) -> Result<usize
     finish(current, args, 0, 1, sendfile_copy).await
 }
 
-/// splice(2) into a full pipe.
+/// splice(2) into a full pipe, or from an empty one.
 pub async fn finish_splice(current: &mut Current, args: &Args) -> Result<usize> {
     finish(current, args, 2, 2, splice_copy).await
 }

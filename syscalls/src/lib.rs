@@ -29,6 +29,7 @@ mod frame;
 mod futex;
 mod identity;
 mod io;
+mod kcmp;
 mod legacy;
 mod mapping;
 mod membarrier;

@@ -5,9 +5,9 @@ use crate::args::Args;
 use crate::legacy::OLD;
 use crate::wait::Slow;
 use crate::{
-    capabilities, copying, creation, epolls, fcntl, files, futex, identity, io, mapping, membarrier, mounts, names,
-    openat2, ownership, pidfds, polling, prctl, rseq, sched_attr, scheduling, signals, sizes, sockets, stat, system,
-    sysv, time, timers, unshare, xattr,
+    capabilities, copying, creation, epolls, fcntl, files, futex, identity, io, kcmp, mapping, membarrier, mounts,
+    names, openat2, ownership, pidfds, polling, prctl, rseq, sched_attr, scheduling, signals, sizes, sockets, stat,
+    system, sysv, time, timers, unshare, xattr,
 };
 use base::{Errno, Result};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -99,6 +99,7 @@ const FAMILIES: &[Calls] = &[
     xattr::CALLS,
     mounts::CALLS,
     pidfds::CALLS,
+    kcmp::CALLS,
     polling::CALLS,
     epolls::CALLS,
     mapping::CALLS,

@@ -1,7 +1,7 @@
-//! unshare(2): a thread gets of its own what it shared.
+//! unshare(2): a thread gets of its own what it shared. setns(2): it joins namespaces, of which there are none to join.
 
 use crate::args::Args;
-use crate::paths::check_flags;
+use crate::paths::{check_flags, file};
 use crate::table::{Calls, fast};
 use alloc::sync::Arc;
 use base::{Errno, Result};
@@ -9,7 +9,7 @@ use linux_raw_sys::general as raw;
 use process::Current;
 
 /// The family.
-pub const CALLS: Calls = &[(raw::__NR_unshare, fast!(unshare))];
+pub const CALLS: Calls = &[(raw::__NR_unshare, fast!(unshare)), (raw::__NR_setns, fast!(setns))];
 
 /// What can only be unshared by a thread that is alone in its process, which does not share it.
 const ALONE: u32 = raw::CLONE_THREAD | ACTIONS;
@@ -44,4 +44,10 @@ fn unshare(current: &mut Current, args: &Args) -> Result<usize> {
         current.leave_undo_list();
     }
     Ok(0)
+}
+
+/// setns(2). EBADF, and EINVAL: no descriptor stands for a namespace, and a pidfd's process has none of any kind.
+fn setns(current: &mut Current, args: &Args) -> Result<usize> {
+    file(current, args, 0)?;
+    Err(Errno::EINVAL.into())
 }

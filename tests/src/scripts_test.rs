@@ -30,7 +30,7 @@ pub fn run(arch: Arch, words: &[&str]) -> Result<(usize, usize)> {
     let found = results(arch, &image::chosen(arch)?, &root, words)?;
     Ok(compare::count(&expected, &found, |name, theirs, ours| {
         if theirs != ours {
-            println!("test scripts: {name} ... FAILED: - on Linux, + here\n{}", difference(theirs, ours));
+            println!("test scripts: {name} ... FAILED: - on Linux, + here\n{}", compare::difference(theirs, ours));
         }
         theirs == ours
     }))
@@ -95,36 +95,6 @@ fn write(results: &Results) -> String {
     text
 }
 
-/// The lines of two results: those that both have once, the others after `-` and `+`.
-fn difference(theirs: Option<&str>, ours: Option<&str>) -> String {
-    let lines = |text: Option<&str>| text.unwrap_or("(not run)").lines().map(str::to_string).collect::<Vec<_>>();
-    let (theirs, ours) = (lines(theirs), lines(ours));
-    // How long the longest common part of what is left on both sides is.
-    let mut common = vec![vec![0u32; ours.len() + 1]; theirs.len() + 1];
-    for i in (0..theirs.len()).rev() {
-        for j in (0..ours.len()).rev() {
-            common[i][j] = match theirs[i] == ours[j] {
-                true => common[i + 1][j + 1] + 1,
-                false => common[i + 1][j].max(common[i][j + 1]),
-            };
-        }
-    }
-    let (mut i, mut j, mut text) = (0, 0, String::new());
-    while i < theirs.len() || j < ours.len() {
-        if i < theirs.len() && j < ours.len() && theirs[i] == ours[j] {
-            text += &format!("      {}\n", theirs[i]);
-            (i, j) = (i + 1, j + 1);
-        } else if j == ours.len() || i < theirs.len() && common[i + 1][j] >= common[i][j + 1] {
-            text += &format!("    - {}\n", theirs[i]);
-            i += 1;
-        } else {
-            text += &format!("    + {}\n", ours[j]);
-            j += 1;
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,12 +105,5 @@ mod tests {
         assert_eq!(results["exit: a"], "one\n\nstatus 0\n");
         assert_eq!(results["exit: b"], "status 1\n");
         assert_eq!(read(&write(&results)), results);
-    }
-
-    #[test]
-    fn a_difference_shows_what_only_one_side_has() {
-        let text = difference(Some("a\nb\nc\n"), Some("a\nx\nc\n"));
-        assert_eq!(text, "      a\n    - b\n    + x\n      c\n");
-        assert_eq!(difference(Some("a\n"), None), "    - a\n    + (not run)\n");
     }
 }

@@ -16,6 +16,10 @@ pub fn start_others(main: fn(usize) -> !) -> usize {
     smp::start_others(main)
 }
 
+/// Makes the CPU forget what it has fetched of the instructions that follow: they may have been changed by another CPU. For
+/// a program that the return from an exception does (Arm ARM, D1.3.7), so there is nothing left to do.
+pub fn refetch() {}
+
 /// Bits for AT_HWCAP as the machine's own manual defines them for user programs.
 pub fn hwcap() -> usize {
     features::hwcap() as usize

@@ -14,6 +14,9 @@ pub fn start_others(_main: fn(usize) -> !) -> usize {
     sim::with(|s| s.cpus)
 }
 
+/// The simulated machine fetches nothing ahead.
+pub fn refetch() {}
+
 /// Bits for AT_HWCAP as the machine's own manual defines them for user programs.
 pub fn hwcap() -> usize {
     0

@@ -30,6 +30,12 @@ pub fn start_others(main: fn(usize) -> !) -> usize {
     smp::start_others(main)
 }
 
+/// Makes the CPU forget what it has fetched of the instructions that follow: they may have been changed by another CPU
+/// (Intel SDM, volume 3, 9.3). An interrupt does so when it returns, but a system call does not.
+pub fn refetch() {
+    let _ = super::features::cpuid(0, 0);
+}
+
 /// Bits for AT_HWCAP as the machine's own manual defines them for user programs.
 pub fn hwcap() -> usize {
     cpuid(1, 0).edx as usize

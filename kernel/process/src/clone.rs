@@ -182,6 +182,7 @@ fn give_birth(parent: &mut Current, request: &Request, means: Means) -> Result<(
     };
     let process = (!flags.contains(Flags::THREAD)).then(|| new_process(parent, &pid, &actions));
     let owner = process.as_ref().unwrap_or(&parent.thread.process).clone();
+    let undo = flags.contains(Flags::SYSVSEM).then(|| parent.undo_list().clone());
     let view = View {
         name: parent.thread.name(),
         cred: parent.cred.clone(),
@@ -193,6 +194,7 @@ fn give_birth(parent: &mut Current, request: &Request, means: Means) -> Result<(
         pid,
         parent_death_signal: None,
         robust_list: VirtAddr(0),
+        undo: undo.as_ref().map_or(0, |list| list.name()),
         charge: Some(charge),
     };
     let thread = Thread::new(owner, parent.thread.mask(), view);
@@ -234,7 +236,7 @@ fn give_birth(parent: &mut Current, request: &Request, means: Means) -> Result<(
         timer_slack: (parent.timer_slack.0, parent.timer_slack.0),
         trampoline: parent.trampoline,
         rseq: parent.rseq.filter(|_| !flags.contains(Flags::VM)),
-        undo: flags.contains(Flags::SYSVSEM).then(|| parent.undo_list().clone()),
+        undo,
         vfork,
     };
     child.cx.set_syscall_result(0);
@@ -389,6 +391,7 @@ pub fn first(fs: Arc<FsContext>) -> Result<Current> {
         pid: pid.clone(),
         parent_death_signal: None,
         robust_list: VirtAddr(0),
+        undo: 0,
         charge: Some(users::charge(&cred, u64::MAX)?),
     };
     let thread = Thread::new(process.clone(), crate::SignalSet::EMPTY, view);

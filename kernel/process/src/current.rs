@@ -180,12 +180,15 @@ impl Current {
 
     /// The list of what semaphores are to take back, made if there is none.
     pub fn undo_list(&mut self) -> &Arc<UndoList> {
-        self.undo.get_or_insert_default()
+        let list = self.undo.get_or_insert_default();
+        self.thread.view.lock().undo = list.name();
+        list
     }
 
     /// No longer shares a list of what semaphores are to take back; the last to leave it has that done.
     pub fn leave_undo_list(&mut self) {
         if let Some(list) = self.undo.take() {
+            self.thread.view.lock().undo = 0;
             UndoList::leave(list, self.thread.process.id());
         }
     }

@@ -70,6 +70,8 @@ pub struct View {
     pub parent_death_signal: Option<Signal>,
     /// The head of its robust futex list (set_robust_list(2)); null for none.
     pub robust_list: VirtAddr,
+    /// [`UndoList::name`](ipc::sem::UndoList::name) of the list of what semaphores are to take back for it; 0 without one.
+    pub undo: u32,
     /// Its place in the count of its user's threads, until it exits.
     pub(crate) charge: Option<Charge>,
 }

@@ -3,12 +3,14 @@
 use crate::file::{Caller, File, read_result};
 use crate::flags::OpenFlags;
 use crate::inode::{Device, FileType};
+use crate::mount::Location;
 use crate::ranks;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use base::{Errno, Result};
 use executor::spin::SpinLock;
 use memory::io::{Dst, Src};
+use memory::space::{Object, SharedAnonymous};
 
 /// Opens a device.
 pub type Open = fn(&Caller, Device, OpenFlags) -> Result<Arc<dyn File>>;
@@ -121,6 +123,14 @@ impl File for Zero {
 
     fn write(&self, _: &Caller, _: u64, src: &mut Src) -> Result<usize> {
         if self.full { Err(Errno::ENOSPC.into()) } else { swallow(src) }
+    }
+
+    /// /dev/zero is memory of the mapping's own. ENODEV for /dev/full, and ENOMEM.
+    fn mmap(&self, _: Option<&Location>, _: bool) -> Result<Arc<dyn Object>> {
+        if self.full {
+            return Err(Errno::ENODEV.into());
+        }
+        Ok(Arc::new(SharedAnonymous::new()))
     }
 
     fn seekable(&self) -> bool {

@@ -240,6 +240,22 @@ impl Epoll {
         items.slots.get(*slot as usize).and_then(Clone::clone).ok_or(Errno::ENOENT.into())
     }
 
+    /// What is watched by the descriptor `fd`, of several files that were (it was closed and used again while they stayed open
+    /// elsewhere) the one with so many before it. ENOENT.
+    pub fn watched_as(&self, fd: u32, before: usize) -> Result<Arc<Description>> {
+        let items = self.items.lock();
+        let mut files: Vec<usize> = Vec::new();
+        for (_, file) in items.by_key.keys().filter(|key| key.0 == fd) {
+            files.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+            files.push(*file);
+        }
+        files.sort_unstable();
+        let slot = files.get(before).and_then(|file| items.by_key.get(&(fd, *file))).ok_or(Errno::ENOENT)?;
+        let item = items.slots[*slot as usize].clone();
+        drop(items);
+        Ok(item.and_then(|item| item.description.upgrade()).ok_or(Errno::ENOENT)?)
+    }
+
     /// EPOLL_CTL_MOD. ENOENT, EINVAL (EXCLUSIVE).
     pub fn modify(&self, caller: &Caller, fd: u32, target: &Arc<Description>, events: u32, data: u64) -> Result<()> {
         let item = self.find(fd, target)?;

@@ -41,6 +41,8 @@ pub struct Pipe {
 struct State {
     ring: Ring,
     capacity: usize,
+    /// Bytes that were taken and may come back ([`Pipe::lend`]): their room is kept.
+    lent: usize,
     /// Whose memory it counts as; a FIFO is nobody's.
     charge: Option<Charge>,
     readers: u32,
@@ -88,6 +90,7 @@ impl Pipe {
                 State {
                     ring: Ring::new(),
                     capacity,
+                    lent: 0,
                     charge,
                     readers: 0,
                     writers: 0,
@@ -185,7 +188,7 @@ impl Pipe {
         if wanted == 0 {
             return Ok(0);
         }
-        let room = state.capacity.saturating_sub(state.ring.len());
+        let room = state.room();
         let mut want = wanted.min(room);
         if packets {
             want = want.min(PIPE_BUF);
@@ -195,7 +198,8 @@ impl Pipe {
             self.starved.store(true, Ordering::Relaxed);
             return Err(Error::WouldBlock);
         }
-        state.ring.reserve(want)?;
+        let lent = state.lent;
+        state.ring.reserve(want + lent)?;
         if packets {
             state.begin_segments()?;
         }
@@ -208,7 +212,7 @@ impl Pipe {
             return write_result(0, src);
         }
         state.note_segment(n, packets);
-        let left = state.ring.len() < state.capacity;
+        let left = state.room() > 0;
         drop(state);
         self.queue.notify_one(DATA.bits());
         if n < wanted {
@@ -217,6 +221,38 @@ impl Pipe {
             self.wake_writer();
         }
         write_result(n, src)
+    }
+
+    /// Takes bytes for somebody who may not get rid of all of them; [`Pipe::settle`] is to follow. As a read, it gives none where
+    /// nobody writes any more; [`Error::WouldBlock`].
+    pub fn lend(&self, buf: &mut [u8]) -> Result<Loan> {
+        let mut state = self.state.lock();
+        if state.ring.is_empty() {
+            return if state.writers == 0 { Ok(Loan { len: 0, packet: false }) } else { Err(Error::WouldBlock) };
+        }
+        let mut dst = Dst::kernel(buf);
+        let packet = state.segments.as_ref().and_then(|all| all.front()).is_some_and(|first| first.packet);
+        let len = match state.segments {
+            None => state.ring.drain(&mut dst, usize::MAX),
+            Some(_) => state.drain_segments(&mut dst),
+        };
+        state.lent += len;
+        Ok(Loan { len, packet })
+    }
+
+    /// Ends a loan; `back` is the end of what was lent and comes back to the front. (Who reads meanwhile gets what was behind it.)
+    pub fn settle(&self, loan: Loan, back: &[u8]) {
+        let mut state = self.state.lock();
+        state.lent -= loan.len;
+        state.put_back(back, loan.packet);
+        let left = !state.ring.is_empty();
+        drop(state);
+        if back.len() < loan.len && self.starved.load(Ordering::Relaxed) {
+            self.wake_writer();
+        }
+        if left {
+            self.queue.notify_one(DATA.bits());
+        }
     }
 
     /// Bytes that wait to be read (FIONREAD).
@@ -258,7 +294,35 @@ impl Pipe {
     }
 }
 
+/// Bytes that were taken from a pipe and may come back.
+pub struct Loan {
+    /// How many.
+    pub len: usize,
+    /// They were a packet, or its beginning.
+    packet: bool,
+}
+
 impl State {
+    /// Bytes that can be written.
+    fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.ring.len() + self.lent)
+    }
+
+    fn put_back(&mut self, bytes: &[u8], packet: bool) {
+        if bytes.is_empty() {
+            return;
+        }
+        let behind = self.ring.len();
+        self.ring.put_back(bytes);
+        if packet || self.segments.is_some() {
+            let segments = self.segments.get_or_insert_default();
+            if segments.is_empty() && behind > 0 {
+                segments.push_front(Segment { len: behind, packet: false });
+            }
+            segments.push_front(Segment { len: bytes.len(), packet });
+        }
+    }
+
     /// From now on segments are counted; what is there is the first. ENOMEM.
     fn begin_segments(&mut self) -> Result<()> {
         let len = self.ring.len();
@@ -381,7 +445,7 @@ impl File for PipeEnd {
             }
         }
         if self.writes {
-            if state.capacity.saturating_sub(state.ring.len()) >= PIPE_BUF {
+            if state.room() >= PIPE_BUF {
                 events |= ROOM;
             } else {
                 // Whoever asks may be about to wait.

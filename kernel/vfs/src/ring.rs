@@ -133,6 +133,20 @@ impl Ring {
         self.head = if self.len == 0 { 0 } else { (self.head + n) & (self.buf.len() - 1) };
     }
 
+    /// Puts bytes in front of the first one. There is room for them ([`Ring::reserve`]).
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        let n = bytes.len().min(self.buf.len() - self.len);
+        if n == 0 {
+            return;
+        }
+        let (size, bytes) = (self.buf.len(), &bytes[..n]);
+        self.head = (self.head + size - n) & (size - 1);
+        let first = n.min(size - self.head);
+        self.buf[self.head..self.head + first].copy_from_slice(&bytes[..first]);
+        self.buf[..n - first].copy_from_slice(&bytes[first..]);
+        self.len += n;
+    }
+
     /// Forgets everything, and gives its memory back.
     pub fn clear(&mut self) {
         *self = Ring::new();

@@ -11,7 +11,10 @@ use tests::qemu::Config;
 use tests::recipe::{self, Recipe};
 use tests::run::{self, Streams};
 use tests::toolchain::Toolchain;
-use tests::{accel, busybox_test, image, interactive, machine_test, profile, scripts_test, server, shell_test, trace};
+use tests::{
+    accel, busybox_test, image, interactive, machine_test, profile, python_test, scripts_test, selftests_test, server,
+    shell_test, trace,
+};
 
 const USAGE: &str = "\
 harness image ARCH                  build the kernel; print the path of what QEMU's -kernel takes
@@ -26,6 +29,8 @@ harness test-shell ARCH             use the interactive shell as a person does
 harness test-machine ARCH [NAME...] command line, ends of a run, 64 CPUs, idling
 harness test-busybox ARCH [APPLET...]   busybox's own tests, on Debian's stock kernel and on ours
 harness test-scripts ARCH [NAME...]     shell scripts about processes, on Debian's stock kernel and on ours
+harness test-python ARCH [MODULE...]    CPython's tests, on Debian's stock kernel and on ours
+harness selftests ARCH [DIRECTORY...]     the kernel's selftests, on Debian's stock kernel and on ours
 harness trace ARCH COMMAND...       run a command on a kernel with trace points; show who did what when
 harness lint-guest                  clippy for the kernel and the guest programs
 harness qemu ARCH [COMMAND...]      boot; a shell, or one command
@@ -78,6 +83,16 @@ fn dispatch(arguments: &[String]) -> Result<i32> {
         }
         ["test-scripts", arch, ref names @ ..] => {
             let (passed, failed) = scripts_test::run(Arch::parse(arch)?, names)?;
+            println!("{passed} passed, {failed} failed");
+            Ok(i32::from(failed > 0))
+        }
+        ["test-python", arch, ref modules @ ..] => {
+            let (passed, failed) = python_test::run(Arch::parse(arch)?, modules)?;
+            println!("{passed} passed, {failed} failed");
+            Ok(i32::from(failed > 0))
+        }
+        ["selftests", arch, ref directories @ ..] => {
+            let (passed, failed) = selftests_test::run(Arch::parse(arch)?, directories)?;
             println!("{passed} passed, {failed} failed");
             Ok(i32::from(failed > 0))
         }

@@ -19,6 +19,7 @@ tests! {
     futex_waitv_follows_a_requeue,
     membarrier_orders_what_registered_threads_do,
     membarrier_refuses_what_it_does_not_know,
+    each_private_membarrier_has_a_registration_of_its_own,
 }
 
 /// `struct futex_waitv`: value, address, flags.
@@ -171,5 +172,25 @@ fn membarrier_refuses_what_it_does_not_know() -> Outcome {
     check!(membarrier(1 << 20, 0) == Err(Errno(EINVAL)));
     check!(membarrier(3, 0) == Err(Errno(EINVAL)));
     check!(membarrier(GLOBAL, 1 << 10) == Err(Errno(EINVAL)));
+    Ok(())
+}
+
+/// membarrier(2): EPERM without the registration for this very command; who has forked has the parent's.
+fn each_private_membarrier_has_a_registration_of_its_own() -> Outcome {
+    // PRIVATE_EXPEDITED, PRIVATE_EXPEDITED_SYNC_CORE, PRIVATE_EXPEDITED_RSEQ.
+    let commands = [1usize << 3, 1 << 5, 1 << 7];
+    check!(membarrier(QUERY, 0)? & 0x1ff == 0x1ff);
+    for (at, command) in commands.into_iter().enumerate() {
+        for other in &commands[at..] {
+            check!(membarrier(*other, 0) == Err(Errno(EPERM)));
+        }
+        check!(membarrier(command << 1, 0) == Ok(0));
+        check!(membarrier(command, 0) == Ok(0));
+    }
+    // MEMBARRIER_CMD_FLAG_CPU is for restartable sequences only.
+    check!(call(__NR_membarrier, [1 << 7, 1, 0]) == Ok(0));
+    check!(call(__NR_membarrier, [1 << 7, 1, 1 << 20]) == Ok(0));
+    check!(membarrier(1 << 7, 2) == Err(Errno(EINVAL)));
+    check!(membarrier(1 << 5, 1) == Err(Errno(EINVAL)));
     Ok(())
 }

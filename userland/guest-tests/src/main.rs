@@ -8,6 +8,7 @@
 
 mod alt_stacks;
 mod clone_args;
+mod comparing;
 mod cores;
 mod cpu_time;
 mod exhaustion;
@@ -40,6 +41,7 @@ mod semaphores;
 mod sequences;
 mod signals;
 mod sockets;
+mod splicing;
 mod support;
 mod timers;
 mod vectors;
@@ -110,6 +112,8 @@ const SUITES: &[&[Test]] = &[
     openat2::TESTS,
     futexes::TESTS,
     clone_args::TESTS,
+    comparing::TESTS,
+    splicing::TESTS,
     groups::TESTS,
     reaping::TESTS,
     jobs::TESTS,

@@ -3,6 +3,7 @@
 use core::ffi::CStr;
 use core::ptr;
 
+use rt::println;
 use rt::raw::errno::*;
 use rt::raw::general::*;
 use rt::sys::{self, Errno};
@@ -19,6 +20,7 @@ tests! {
     a_file_that_is_executed_is_not_written,
     a_string_of_128_kib_is_too_long_for_a_program,
     who_has_waited_for_a_program_may_write_its_file,
+    a_program_is_moved_by_a_multiple_of_its_alignment,
 }
 
 const PATH: &CStr = c"/tmp/guest-tests-program";
@@ -244,6 +246,49 @@ fn who_has_waited_for_a_program_may_write_its_file() -> Outcome {
             Ok(())
         })?;
         sys::close(sys::open(PATH, O_WRONLY, 0)?)?;
+    }
+    sys::unlink(PATH)?;
+    Ok(())
+}
+
+/// Exits with bits 12 to 19 of where it lies.
+#[cfg(target_arch = "x86_64")]
+const TELL: &[u8] = &[
+    0x48, 0x8d, 0x3d, 0xf9, 0xff, 0xff, 0xff, // lea rdi, [rip - 7]
+    0xc1, 0xef, 0x0c, // shr edi, 12
+    0x81, 0xe7, 0xff, 0, 0, 0, // and edi, 0xff
+    0xb8, 60, 0, 0, 0, // mov eax, 60
+    0x0f, 0x05, // syscall
+];
+#[cfg(target_arch = "aarch64")]
+const TELL: &[u8] = &[
+    0, 0, 0, 0x10, // adr x0, .
+    0, 0x4c, 0x4c, 0xd3, // ubfx x0, x0, #12, #8
+    0xa8, 0x0b, 0x80, 0xd2, // mov x8, #93
+    0x01, 0, 0, 0xd4, // svc #0
+];
+
+/// A program of one segment, to be moved by multiples of 2 MiB.
+fn a_program_is_moved_by_a_multiple_of_its_alignment() -> Outcome {
+    const MACHINE: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
+    let mut file = [0; 256];
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"\x7fELF\x02\x01\x01");
+    put(16, &[3, 0, MACHINE as u8, 0, 1]);
+    put(24, &120u64.to_le_bytes());
+    put(32, &64u64.to_le_bytes());
+    put(52, &[64, 0, 56, 0, 1]);
+    // PT_LOAD to be read and executed: all of the file.
+    put(64, &[1, 0, 0, 0, 5]);
+    put(96, &256u64.to_le_bytes());
+    put(104, &256u64.to_le_bytes());
+    put(112, &(2u64 << 20).to_le_bytes());
+    put(120, TELL);
+    write_program(&file)?;
+    for _ in 0..8 {
+        let status = in_child(|| Err(execute(PATH).into()))?;
+        println!("bits 12 to 19 of its address: {:#x}", status >> 8);
+        check!(status == 0);
     }
     sys::unlink(PATH)?;
     Ok(())

@@ -18,6 +18,7 @@ tests! {
     exec_ends_the_registration,
     a_sequence_is_aborted_by_a_signal,
     a_sequence_is_aborted_by_a_switch,
+    a_sequence_is_aborted_by_a_membarrier,
     a_sequence_that_is_over_is_not_aborted,
     a_sequence_that_is_none_is_sigsegv,
 }
@@ -310,5 +311,36 @@ fn a_sequence_that_is_none_is_sigsegv() -> Outcome {
     // Until it is in the sequence, a signal does it no harm.
     check!(eventually(|| signal::kill(child, SIGUSR1).is_ok() && is_zombie(child)));
     check!(sys::wait4(child, 0)?.1 & 0x7f == SIGSEGV as i32);
+    Ok(())
+}
+
+extern "C" fn spin_in_a_sequence(_: usize) -> i32 {
+    if OTHER.register().is_err() {
+        return 1;
+    }
+    // A switch aborts it, too.
+    while STOP.load(SeqCst) == 0 {
+        RESULT.fetch_add(spin(&OTHER, &STOP, 0).into(), SeqCst);
+    }
+    0
+}
+
+/// membarrier(2), MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ: what runs on another CPU does not go on with a sequence that it began before.
+fn a_sequence_is_aborted_by_a_membarrier() -> Outcome {
+    const SEQUENCES: usize = 1 << 7;
+    check!(call(__NR_membarrier, [SEQUENCES, 0, 0]) == Err(Errno(EPERM)));
+    call(__NR_membarrier, [SEQUENCES << 1, 0, 0])?;
+    let join = Join::new();
+    // SAFETY: the stack is new and the thread is waited for.
+    unsafe { join.spawn(map_stack(16 * 1024)?, spin_in_a_sequence, 0)? };
+    check!(eventually(|| OTHER.sequence.load(SeqCst) != 0));
+    for _ in 0..200 {
+        // It is in the sequence, or was aborted by a switch and is about to begin anew.
+        let before = RESULT.load(SeqCst);
+        call(__NR_membarrier, [SEQUENCES, 0, 0])?;
+        check!(eventually(|| RESULT.load(SeqCst) != before));
+    }
+    STOP.store(1, SeqCst);
+    join.wait();
     Ok(())
 }

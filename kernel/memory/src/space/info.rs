@@ -104,6 +104,10 @@ pub struct AreaUsage {
     pub rss: usize,
     /// Each page divided by the number of its users.
     pub pss: usize,
+    /// The changed pages of that.
+    pub pss_dirty: usize,
+    /// The pages of that which are no object's.
+    pub pss_anonymous: usize,
     /// Also mapped by others, not changed by this one.
     pub shared_clean: usize,
     /// Also mapped by others, changed.
@@ -170,6 +174,8 @@ fn usage(inner: &Inner, area: &Area) -> AreaUsage {
         } += PAGE_SIZE;
         sum.rss += PAGE_SIZE;
         sum.pss += PAGE_SIZE / users;
+        sum.pss_dirty += if dirty { PAGE_SIZE / users } else { 0 };
+        sum.pss_anonymous += if anonymous { PAGE_SIZE / users } else { 0 };
         sum.referenced += if entry.is_accessed() { PAGE_SIZE } else { 0 };
         sum.anonymous += if anonymous { PAGE_SIZE } else { 0 };
         sum.locked += if area.flags.contains(Flags::LOCKED) { PAGE_SIZE / users } else { 0 };

@@ -35,7 +35,7 @@ pub use areas::MAX_AREAS;
 pub use fault::FaultError;
 pub use info::{AreaInfo, AreaUsage, Totals};
 pub use map::{MapRequest, Place};
-pub use object::{Identity, Mappings, Object};
+pub use object::{Identity, Mappings, Object, SharedAnonymous};
 pub use remap::Remap;
 
 use crate::frames::{Kind, OutOfMemory};
@@ -155,6 +155,10 @@ bitflags::bitflags! {
         const GLOBAL_BARRIERS = 2;
         /// Registered for membarrier(2) MEMBARRIER_CMD_PRIVATE_EXPEDITED.
         const PRIVATE_BARRIERS = 4;
+        /// Registered for membarrier(2) MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE.
+        const CORE_BARRIERS = 8;
+        /// Registered for membarrier(2) MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ.
+        const SEQUENCE_BARRIERS = 16;
     }
 }
 
@@ -200,6 +204,11 @@ impl Space {
     /// Waits until each CPU that runs in this space has passed a full memory barrier since the call (membarrier(2)).
     pub async fn barrier(&self) {
         self.root.barrier().await;
+    }
+
+    /// The same, and what those CPUs and the caller's execute from then on is what memory held before (MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE).
+    pub async fn refetch(&self) {
+        self.root.refetch().await;
     }
 
     /// Makes this the space that programs on the calling CPU run in and that user copies go to. Costs next to nothing where

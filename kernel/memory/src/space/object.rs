@@ -165,15 +165,22 @@ impl Drop for Backing {
     }
 }
 
-/// Shared anonymous memory (mmap(2), MAP_SHARED with MAP_ANONYMOUS): frames made at the first touch, kept while
-/// anybody maps it.
-pub(super) struct SharedAnonymous {
+/// Shared anonymous memory (mmap(2), MAP_SHARED with MAP_ANONYMOUS; each mapping of /dev/zero is one as well): frames made
+/// at the first touch, kept while anybody maps it.
+pub struct SharedAnonymous {
     pages: SpinLock<BTreeMap<u64, Frame>>,
     mappings: Mappings,
     inode: u64,
 }
 
+impl Default for SharedAnonymous {
+    fn default() -> Self {
+        SharedAnonymous::new()
+    }
+}
+
 impl SharedAnonymous {
+    /// Memory that nobody has touched.
     pub fn new() -> SharedAnonymous {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         SharedAnonymous {

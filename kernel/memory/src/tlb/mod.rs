@@ -46,6 +46,8 @@ enum What {
     Leave,
     /// Nothing but what [`service`] does anyway.
     Barrier,
+    /// To forget what was fetched of instructions that have changed since.
+    Refetch,
 }
 
 struct Mailbox {
@@ -316,6 +318,19 @@ impl Root {
         fence(SeqCst);
     }
 
+    /// Has all CPUs that the space is active on pass a full memory barrier and fetch anew what they execute of it. Waits until they have.
+    /// A CPU that switches to the space later does so by switching.
+    pub async fn refetch(&self) {
+        fence(SeqCst);
+        let others = self.active.load(SeqCst) & !(1 << cpu::id());
+        if others != 0 {
+            self.ask(others, What::Refetch).await;
+        }
+        fence(SeqCst);
+        // The waiting may have brought the caller to another CPU, which has done so, or switched.
+        cpu::refetch();
+    }
+
     /// Has all other CPUs let go of the space, where it is only still active. Waits until they have.
     pub async fn leave_others(&self) {
         let others = self.active.load(SeqCst) & !(1 << cpu::id());
@@ -451,6 +466,7 @@ pub fn service() {
         root.valid.fetch_or(1 << cpu::id(), SeqCst);
         if overflow {
             root.flush_here(VirtAddr(0), usize::MAX);
+            cpu::refetch();
         }
         for (_, what) in letters.iter().flatten().filter(|(addr, _)| *addr == current.addr()) {
             match *what {
@@ -458,6 +474,7 @@ pub fn service() {
                 // Lost in an overflow it costs the one who asked some interrupts more, nothing else.
                 What::Leave => leaving = true,
                 What::Barrier => {}
+                What::Refetch => cpu::refetch(),
             }
         }
     }

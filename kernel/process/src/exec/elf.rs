@@ -112,6 +112,13 @@ impl Elf {
         Ok((low & !(PAGE_SIZE - 1), high.ok_or(Errno::ENOEXEC)?))
     }
 
+    /// What the address that the program is moved by has to be a multiple of: the largest alignment that a segment asks for, and
+    /// a page at least. What is no power of two asks for nothing.
+    pub fn alignment(&self) -> usize {
+        let aligned = self.loads().map(|segment| segment.p_align).filter(|align| align.is_power_of_two());
+        aligned.max().map_or(PAGE_SIZE, |most| (most as usize).max(PAGE_SIZE))
+    }
+
     /// Where the program headers lie in memory: in the segment that holds their part of the file.
     pub fn header_address(&self, bias: usize) -> usize {
         let offset = self.header.e_phoff;

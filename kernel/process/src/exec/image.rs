@@ -62,7 +62,10 @@ pub(super) async fn build(current: &Current, request: &Request, opened: &Opened,
     // Below the base for a program whose addresses are high.
     let bias = match program.is_fixed() {
         true => 0,
-        false => (PROGRAM_BASE + random_pages(&request.random, 2, 28)).wrapping_sub(low),
+        false => {
+            let bias = (PROGRAM_BASE + random_pages(&request.random, 2, 28)).wrapping_sub(low);
+            bias & !(program.alignment() - 1)
+        }
     };
     let brk = bias.wrapping_add(high).next_multiple_of(PAGE_SIZE) + random_pages(&request.random, 3, 13);
     let stack_offset = random_pages(&request.random, 0, 22);

@@ -32,23 +32,31 @@ pub async fn maps(process: Process) -> Text {
     Ok(out)
 }
 
-/// The lines of smaps that are about amounts: there is no swap, and no page of a file is shared but by mapping it.
-fn write_usage(out: &mut Buffer, usage: &AreaUsage) -> fmt::Result {
-    let lines = [
-        ("Rss", usage.rss),
-        ("Pss", usage.pss),
+/// The lines of smaps that are about amounts; `sum` for those that only the sum has. There is no swap, there are no huge
+/// pages and no pages that wait to be freed, and no page of a file is shared but by mapping it.
+fn write_usage(out: &mut Buffer, usage: &AreaUsage, sum: bool) -> fmt::Result {
+    let whole = [("Rss", usage.rss), ("Pss", usage.pss), ("Pss_Dirty", usage.pss_dirty)];
+    let kinds = [("Pss_Anon", usage.pss_anonymous), ("Pss_File", usage.pss - usage.pss_anonymous), ("Pss_Shmem", 0)];
+    let parts = [
         ("Shared_Clean", usage.shared_clean),
         ("Shared_Dirty", usage.shared_dirty),
         ("Private_Clean", usage.private_clean),
         ("Private_Dirty", usage.private_dirty),
         ("Referenced", usage.referenced),
         ("Anonymous", usage.anonymous),
+        ("LazyFree", 0),
+        ("AnonHugePages", 0),
+        ("ShmemPmdMapped", 0),
+        ("FilePmdMapped", 0),
+        ("Shared_Hugetlb", 0),
+        ("Private_Hugetlb", 0),
         ("Swap", 0),
         ("SwapPss", 0),
         ("Locked", usage.locked),
     ];
-    for (name, bytes) in lines {
-        write_kib(out, name, bytes)?;
+    let kinds = if sum { &kinds[..] } else { &[] };
+    for (name, bytes) in whole.iter().chain(kinds).chain(&parts) {
+        write_kib(out, name, *bytes)?;
     }
     Ok(())
 }
@@ -81,7 +89,8 @@ fn write_area(out: &mut Buffer, area: &AreaInfo, usage: &AreaUsage) -> fmt::Resu
     write_kib(out, "Size", area.end().0 - area.start().0)?;
     write_kib(out, "KernelPageSize", PAGE_SIZE)?;
     write_kib(out, "MMUPageSize", PAGE_SIZE)?;
-    write_usage(out, usage)?;
+    write_usage(out, usage, false)?;
+    out.write_str("THPeligible:    0\n")?;
     out.write_str("VmFlags: ")?;
     for (flag, name) in VM_FLAGS {
         if area.flags().contains(flag) {
@@ -123,13 +132,15 @@ pub async fn rollup(process: Process) -> Text {
     let (start, end) = range.unwrap_or((0, 0));
     let head = alloc::format!("{start:08x}-{end:08x} ---p 00000000 00:00 0 ");
     writeln!(out, "{head:73}[rollup]")?;
-    write_usage(&mut out, &sum)?;
+    write_usage(&mut out, &sum, true)?;
     Ok(out)
 }
 
 fn add(sum: &mut AreaUsage, usage: &AreaUsage) {
     sum.rss += usage.rss;
     sum.pss += usage.pss;
+    sum.pss_dirty += usage.pss_dirty;
+    sum.pss_anonymous += usage.pss_anonymous;
     sum.shared_clean += usage.shared_clean;
     sum.shared_dirty += usage.shared_dirty;
     sum.private_clean += usage.private_clean;

@@ -69,6 +69,47 @@ fn packets_stay_apart() {
 }
 
 #[test]
+fn what_was_lent_keeps_its_room_and_comes_back_to_the_front() {
+    let (r, w) = pair(OpenFlags::default());
+    let any = r.file().as_any().unwrap();
+    let pipe = any.downcast_ref::<PipeEnd>().unwrap().pipe();
+    let mut buf = [0; 100];
+    assert!(matches!(pipe.lend(&mut buf), Err(Error::WouldBlock)));
+    // Around the end of the ring, too.
+    for round in 0..200u8 {
+        put(&w, &[round; 70]).unwrap();
+        put(&w, &[100; 60]).unwrap();
+        let loan = pipe.lend(&mut buf).unwrap();
+        assert_eq!(loan.len, 100);
+        pipe.settle(loan, &buf[40..100]);
+        assert_eq!(get(&r, 30).unwrap(), [round; 30]);
+        assert_eq!(get(&r, 1000).unwrap(), [100; 60]);
+    }
+    put(&w, &[1; DEFAULT_CAPACITY]).unwrap();
+    let loan = pipe.lend(&mut buf).unwrap();
+    assert_eq!(put(&w, b"x"), Err(Error::WouldBlock));
+    pipe.settle(loan, &[1; 99]);
+    assert_eq!(put(&w, b"x"), Ok(1));
+    assert_eq!(get(&r, 1 << 20).unwrap().len(), DEFAULT_CAPACITY);
+    drop(w);
+    assert_eq!(pipe.lend(&mut buf).unwrap().len, 0);
+}
+
+#[test]
+fn packets_that_come_back_stay_apart() {
+    let (r, w) = pair(OpenFlags::DIRECT);
+    let any = r.file().as_any().unwrap();
+    let pipe = any.downcast_ref::<PipeEnd>().unwrap().pipe();
+    let mut buf = [0; 100];
+    put(&w, b"first").unwrap();
+    let loan = pipe.lend(&mut buf).unwrap();
+    put(&w, b"second").unwrap();
+    pipe.settle(loan, &buf[2..5]);
+    assert_eq!(get(&r, 100).unwrap(), b"rst");
+    assert_eq!(get(&r, 100).unwrap(), b"second");
+}
+
+#[test]
 fn the_capacity_can_be_changed_within_limits() {
     machine();
     let pipe = Pipe::new();

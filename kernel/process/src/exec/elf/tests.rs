@@ -102,6 +102,22 @@ fn a_program_is_understood() {
 }
 
 #[test]
+fn the_largest_alignment_counts_that_is_one() {
+    let alignment = |aligns: [u64; 2]| {
+        let mut file = sample();
+        for (segment, align) in [1, 2].into_iter().zip(aligns) {
+            let at = 64 + segment * 56 + 48;
+            file[at..at + 8].copy_from_slice(&align.to_le_bytes());
+        }
+        parse(&file).unwrap().alignment()
+    };
+    assert_eq!(alignment([0, 1]), PAGE_SIZE);
+    assert_eq!(alignment([0x1000, 0x20_0000]), 0x20_0000);
+    assert_eq!(alignment([0x1_0000, 0x30_0000]), 0x1_0000);
+    assert_eq!(alignment([u64::MAX, 1 << 63]), 1 << 63);
+}
+
+#[test]
 fn a_file_that_is_cut_short_is_enoexec() {
     let file = sample();
     for len in 0..64 + 4 * 56 {
