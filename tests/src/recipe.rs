@@ -1,5 +1,8 @@
 //! Recipes (userland/recipes/NAME): which Debian packages, programs and files make a root file system.
 //!
+//! What they need is fetched when the machine is set up. Recipes in userland/recipes/proofs, which only one long proof
+//! uses and which are large, are fetched by the command that builds them. No two recipes have the same name.
+//!
 //! One directive a line, `#` begins a comment:
 //!
 //! ```text
@@ -59,10 +62,18 @@ fn recipes() -> PathBuf {
     root().join("userland/recipes")
 }
 
-/// The names of all recipes.
+fn proofs() -> PathBuf {
+    recipes().join("proofs")
+}
+
+/// The names of the recipes that setting up the machine fetches.
 pub fn names() -> Result<Vec<String>> {
+    names_in(&recipes())
+}
+
+fn names_in(dir: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(recipes())? {
+    for entry in fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_type()?.is_file() {
             names.push(entry.file_name().to_string_lossy().into_owned());
@@ -82,8 +93,9 @@ impl Recipe {
 
     fn read(&mut self, name: &str, depth: usize) -> Result<()> {
         ensure!(depth < 8, "recipe {name}: includes go round in a circle");
-        let path = recipes().join(name);
-        let text = fs::read_to_string(&path).with_context(|| format!("there is no recipe {}", path.display()))?;
+        let path = [recipes(), proofs()].map(|dir| dir.join(name)).into_iter().find(|path| path.is_file());
+        let path = path.with_context(|| format!("there is no recipe {name} in {}", recipes().display()))?;
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         for (number, line) in text.lines().enumerate() {
             let words: Vec<&str> = line.split('#').next().unwrap_or("").split_whitespace().collect();
             self.directive(&words, depth).with_context(|| format!("{}:{}", path.display(), number + 1))?;
@@ -287,10 +299,13 @@ mod tests {
 
     #[test]
     fn every_recipe_can_be_read() {
-        for name in names().unwrap() {
-            Recipe::load(&name).unwrap();
+        let (ordinary, proofs) = (names().unwrap(), names_in(&proofs()).unwrap());
+        assert!(!ordinary.iter().any(|name| proofs.contains(name)));
+        for name in ordinary.iter().chain(&proofs) {
+            Recipe::load(name).unwrap();
         }
     }
+
     #[test]
     fn a_directory_of_the_repository_is_copied_to_its_place() {
         let mut recipe = Recipe { prune: vec!["here/src/bin".to_string()], ..Recipe::default() };
