@@ -24,6 +24,7 @@ pub mod run;
 pub mod scripts_test;
 pub mod server;
 pub mod shell_test;
+pub mod stress_test;
 pub mod stub;
 pub mod symbols;
 pub mod terminal;

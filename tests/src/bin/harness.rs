@@ -11,7 +11,10 @@ use tests::qemu::Config;
 use tests::recipe::{self, Recipe};
 use tests::run::{self, Streams};
 use tests::toolchain::Toolchain;
-use tests::{accel, busybox_test, image, interactive, machine_test, profile, scripts_test, server, shell_test, trace};
+use tests::{
+    accel, busybox_test, image, interactive, machine_test, profile, scripts_test, server, shell_test, stress_test,
+    trace,
+};
 
 const USAGE: &str = "\
 harness image ARCH                  build the kernel; print the path of what QEMU's -kernel takes
@@ -26,11 +29,12 @@ harness test-shell ARCH             use the interactive shell as a person does
 harness test-machine ARCH [NAME...] command line, ends of a run, 64 CPUs, idling
 harness test-busybox ARCH [APPLET...]   busybox's own tests, on Debian's stock kernel and on ours
 harness test-scripts ARCH [NAME...]     shell scripts about processes, on Debian's stock kernel and on ours
+harness stress ARCH [STRESSOR...]       Debian's stress-ng, on its stock kernel and on ours
 harness trace ARCH COMMAND...       run a command on a kernel with trace points; show who did what when
 harness lint-guest                  clippy for the kernel and the guest programs
 harness qemu ARCH [COMMAND...]      boot; a shell, or one command
 environment: POLLUX_SMP POLLUX_MEM POLLUX_APPEND POLLUX_LIMIT POLLUX_RECIPE POLLUX_ACCEL=tcg
-             POLLUX_KERNEL=peer|PATH POLLUX_APT_SOURCES";
+             POLLUX_KERNEL=peer|PATH POLLUX_SECONDS POLLUX_APT_SOURCES";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -78,6 +82,11 @@ fn dispatch(arguments: &[String]) -> Result<i32> {
         }
         ["test-scripts", arch, ref names @ ..] => {
             let (passed, failed) = scripts_test::run(Arch::parse(arch)?, names)?;
+            println!("{passed} passed, {failed} failed");
+            Ok(i32::from(failed > 0))
+        }
+        ["stress", arch, ref names @ ..] => {
+            let (passed, failed) = stress_test::run(Arch::parse(arch)?, names)?;
             println!("{passed} passed, {failed} failed");
             Ok(i32::from(failed > 0))
         }
