@@ -219,8 +219,13 @@ impl RunQueue {
             }
             prios &= !(1 << prio);
         }
+        self.steal_fair(gauge, cpu)
+    }
+
+    /// The same of the fair part.
+    pub fn steal_fair(&mut self, gauge: &Gauge, cpu: usize) -> Option<Ready> {
         // A bounded number, since the owner of the queue waits.
-        let task = self.fair.take(64, wanted)?;
+        let task = self.fair.take(64, |entity| entity.allows(cpu))?;
         forget(gauge, &task);
         gauge.len.store(gauge.len() - 1, Relaxed);
         Some(task)
