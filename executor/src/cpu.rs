@@ -227,10 +227,11 @@ impl Cpu {
             self.balance_at.store(self.charged.load(Relaxed).saturating_add(balance::PERIOD), Relaxed);
             balance(machine, me);
         }
-        if class.is_fair() {
+        if class.is_fair() && !entity.goes_on() {
             self.begin(LEVEL_FAIR, || self.charged.load(Relaxed) + class.fair_slice(), from_slot);
         } else {
-            self.begin(class.level(), || self.charged.load(Relaxed).saturating_add(class.slice()), from_slot);
+            let slice = entity.take_slice(class);
+            self.begin(class.level(), || self.charged.load(Relaxed).saturating_add(slice), from_slot);
         }
         trace::about(entity, Point::Begin, 0);
         self.current.run(task);
@@ -422,12 +423,11 @@ pub(crate) fn with_current<R>(f: impl FnOnce(&Entity) -> R) -> Option<R> {
     this().2.current.with(f)
 }
 
-/// Notes that the running task gives way with its slice not used up.
-pub(crate) fn mark_preempted() {
+/// Notes what the running task, which gives way, has left of its slice.
+pub(crate) fn keep_slice() {
     let (_, _, cpu) = this();
-    if platform::now() < cpu.slice_end.load(Relaxed) {
-        cpu.current.with(|entity| entity.preempted.store(true, Relaxed));
-    }
+    let left = cpu.slice_end.load(Relaxed).saturating_sub(platform::now());
+    cpu.current.with(|entity| entity.keep_slice(left));
 }
 
 /// Says that this CPU is about to halt. False: there is work after all, and it must not.
@@ -463,8 +463,7 @@ pub(crate) fn schedule(task: Ready, info: ScheduleInfo) {
     }
     // Each place by itself, since a queue that knows it has less to ask.
     if info.woken_while_running {
-        if entity.preempted.load(Relaxed) {
-            entity.preempted.store(false, Relaxed);
+        if entity.goes_on() {
             cpu.push_woken(machine, me, task, Place::Head);
         } else {
             cpu.push_woken(machine, me, task, Place::Tail);

@@ -98,6 +98,8 @@ impl RunQueue {
             // of what the task was. `counted_idle` is its own record.
             gauge.idle.store(gauge.idle.load(Relaxed) + 1, Relaxed);
             task.metadata().set_counted_idle(true);
+            // Before those that wait already it would outrun what it gave way to.
+            return self.fair.push(task, class.offset());
         }
         match place {
             Place::Head => self.fair.push_first(task),
