@@ -11,6 +11,8 @@ limit := ""
 recipe := "busybox"
 # The kernel: ours, peer (Debian's stock kernel), or the path of an image.
 kernel := "ours"
+# How long each stressor is run.
+seconds := ""
 
 export POLLUX_SMP := smp
 export POLLUX_MEM := mem
@@ -18,6 +20,7 @@ export POLLUX_APPEND := append
 export POLLUX_LIMIT := limit
 export POLLUX_RECIPE := recipe
 export POLLUX_KERNEL := kernel
+export POLLUX_SECONDS := seconds
 
 harness := "tests/harness.sh"
 
@@ -114,6 +117,11 @@ test-python arch *modules: setup
 [no-exit-message]
 selftests arch *directories: setup
     @{{harness}} selftests "$@"
+
+# run Debian's stress-ng on its stock kernel and on ours, each stressor alone and all together: just smp=4 seconds=60 stress x86_64 [STRESSOR...]
+[no-exit-message]
+stress arch *stressors: setup
+    @{{harness}} stress "$@"
 
 # run random programs on the simulated machine: just sim seeds=1000 [from=K], just sim seed=K [trace=1]
 [no-exit-message]

@@ -1,8 +1,10 @@
 //! A cooperative budget for long kernel work.
 
-use crate::yields::yield_now;
+use crate::yields::preempt;
 
-/// Counts steps of a long loop and yields each time `n` of them are spent.
+/// Counts steps of a long loop and gives way each time `n` of them are spent. A task whose slice is not used up goes on
+/// next unless something of a higher class waits: a thread that is long in the kernel has no smaller share than one in a
+/// program.
 ///
 /// ```
 /// # executor::hosted_platform!();
@@ -31,11 +33,11 @@ impl Budget {
         Budget { size: n, left: n }
     }
 
-    /// Spends `steps`; if that uses the budget up, lets other tasks run and starts a new one.
+    /// Spends `steps`; if that uses the budget up, gives way to other tasks and starts a new one.
     #[inline]
     pub async fn spend(&mut self, steps: u32) {
         if self.charge(steps) {
-            yield_now().await;
+            preempt().await;
         }
     }
 

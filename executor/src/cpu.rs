@@ -11,6 +11,7 @@ pub(crate) use accounting::runtime;
 pub use accounting::{account, current_cpu_time};
 
 use crate::MAX_CPUS;
+use crate::balance::{self, balance};
 use crate::current::Current;
 use crate::fifo::{Fifo, Ready};
 use crate::idle::Level;
@@ -52,6 +53,8 @@ pub(crate) struct Cpu {
     stale: AtomicBool,
     /// When the wake slot is offered to idle CPUs, in ns.
     offer_at: AtomicU64,
+    /// When to look next whether another CPU has less to do, in ns.
+    balance_at: AtomicU64,
     current: Current,
     pub(crate) timers: Timers,
     level: Level,
@@ -71,6 +74,7 @@ impl Cpu {
             charged: AtomicU64::new(0),
             stale: AtomicBool::new(true),
             offer_at: AtomicU64::new(NEVER),
+            balance_at: AtomicU64::new(0),
             current: Current::new(),
             timers: Timers::new(),
             level: Level::new(LEVEL_NONE),
@@ -109,6 +113,21 @@ impl Cpu {
     #[inline]
     pub(crate) fn disturb(&self) {
         self.quiet.store(false, Relaxed);
+    }
+
+    /// How many tasks wait here, but for those on the way.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.gauge.len()
+    }
+
+    /// How many tasks run or wait here.
+    pub(crate) fn load(&self) -> u32 {
+        self.gauge.len() + u32::from(self.level.get() != LEVEL_NONE)
+    }
+
+    /// Takes out a fair task that waits here and that `cpu` may run.
+    pub(crate) fn spare(&self, cpu: usize) -> Option<Ready> {
+        self.queue.lock().steal_fair(&self.gauge, cpu)
     }
 
     fn drain(&self, machine: &Machine, me: usize) {
@@ -187,14 +206,14 @@ pub fn run_next() -> Step {
             route(machine, me, task);
             continue;
         }
-        cpu.poll(me, task, from_slot);
+        cpu.poll(machine, me, task, from_slot);
         return Step::Ran;
     }
 }
 
 impl Cpu {
     #[inline]
-    fn poll(&self, me: usize, task: Ready, from_slot: bool) {
+    fn poll(&self, machine: &Machine, me: usize, task: Ready, from_slot: bool) {
         let entity = task.metadata();
         let class = entity.class();
         if entity.arrive(me) {
@@ -204,10 +223,15 @@ impl Cpu {
             self.stale.store(false, Relaxed);
             self.charged.store(platform::now(), Relaxed);
         }
-        if class.is_fair() {
+        if !from_slot && self.charged.load(Relaxed) >= self.balance_at.load(Relaxed) {
+            self.balance_at.store(self.charged.load(Relaxed).saturating_add(balance::PERIOD), Relaxed);
+            balance(machine, me);
+        }
+        if class.is_fair() && !entity.goes_on() {
             self.begin(LEVEL_FAIR, || self.charged.load(Relaxed) + class.fair_slice(), from_slot);
         } else {
-            self.begin(class.level(), || self.charged.load(Relaxed).saturating_add(class.slice()), from_slot);
+            let slice = entity.take_slice(class);
+            self.begin(class.level(), || self.charged.load(Relaxed).saturating_add(slice), from_slot);
         }
         trace::about(entity, Point::Begin, 0);
         self.current.run(task);
@@ -399,12 +423,11 @@ pub(crate) fn with_current<R>(f: impl FnOnce(&Entity) -> R) -> Option<R> {
     this().2.current.with(f)
 }
 
-/// Notes that the running task gives way with its slice not used up.
-pub(crate) fn mark_preempted() {
+/// Notes what the running task, which gives way, has left of its slice.
+pub(crate) fn keep_slice() {
     let (_, _, cpu) = this();
-    if platform::now() < cpu.slice_end.load(Relaxed) {
-        cpu.current.with(|entity| entity.preempted.store(true, Relaxed));
-    }
+    let left = cpu.slice_end.load(Relaxed).saturating_sub(platform::now());
+    cpu.current.with(|entity| entity.keep_slice(left));
 }
 
 /// Says that this CPU is about to halt. False: there is work after all, and it must not.
@@ -440,8 +463,7 @@ pub(crate) fn schedule(task: Ready, info: ScheduleInfo) {
     }
     // Each place by itself, since a queue that knows it has less to ask.
     if info.woken_while_running {
-        if entity.preempted.load(Relaxed) {
-            entity.preempted.store(false, Relaxed);
+        if entity.goes_on() {
             cpu.push_woken(machine, me, task, Place::Head);
         } else {
             cpu.push_woken(machine, me, task, Place::Tail);
@@ -511,13 +533,20 @@ fn route(machine: &Machine, me: usize, task: Ready) {
     } else {
         may.trailing_zeros() as usize
     };
-    let level = entity.class().level();
-    entity.send(target);
-    let cpu = &machine.cpus[target];
     if target == me {
-        cpu.push(machine.idle.load(Relaxed), task, Place::Tail);
+        entity.send(me);
+        machine.cpus[me].push(machine.idle.load(Relaxed), task, Place::Tail);
         return;
     }
+    send(machine, task, target);
+}
+
+/// Hands a task to another CPU, and rings that if it would not look soon enough.
+#[cold]
+pub(crate) fn send(machine: &Machine, task: Ready, target: usize) {
+    let (entity, cpu) = (task.metadata(), &machine.cpus[target]);
+    let level = entity.class().level();
+    entity.send(target);
     trace::about(entity, Point::Migrate, target as u64);
     let first = cpu.inbox.push(task);
     let running = cpu.level.after_push();

@@ -21,7 +21,7 @@
 //! An idle task is on no queue: its waker is in a wait queue, a timer or a lock. A queued task is
 //! in its CPU's wake slot, real-time or fair part, in its inbox, or on the way to another CPU.
 //!
-//! Where to read on: `cpu` (choosing, waking, stealing), `runqueue` and `calendar` (the order),
+//! Where to read on: `cpu` (choosing, waking, stealing), `balance`, `runqueue` and `calendar` (the order),
 //! `inbox` and `idle` (what CPUs say to each other, and the memory order), `wait` and `list` (wait
 //! queues), `lock`, `heap` and `timer`. `unsafe` is in `fifo`, `list`, `heap`, `spin`, `ring`,
 //! `current`, the platform's symbols, and the pin projections of `wait`, `timer` and `lock`.
@@ -35,6 +35,7 @@
 
 extern crate alloc;
 
+mod balance;
 mod budget;
 mod completion;
 mod inbox;

@@ -98,6 +98,8 @@ impl RunQueue {
             // of what the task was. `counted_idle` is its own record.
             gauge.idle.store(gauge.idle.load(Relaxed) + 1, Relaxed);
             task.metadata().set_counted_idle(true);
+            // Before those that wait already it would outrun what it gave way to.
+            return self.fair.push(task, class.offset());
         }
         match place {
             Place::Head => self.fair.push_first(task),
@@ -219,8 +221,13 @@ impl RunQueue {
             }
             prios &= !(1 << prio);
         }
+        self.steal_fair(gauge, cpu)
+    }
+
+    /// The same of the fair part.
+    pub fn steal_fair(&mut self, gauge: &Gauge, cpu: usize) -> Option<Ready> {
         // A bounded number, since the owner of the queue waits.
-        let task = self.fair.take(64, wanted)?;
+        let task = self.fair.take(64, |entity| entity.allows(cpu))?;
         forget(gauge, &task);
         gauge.len.store(gauge.len() - 1, Relaxed);
         Some(task)

@@ -252,7 +252,8 @@ pub(crate) struct Entity {
     pub runtime: AtomicU64,
     home: AtomicU32,
     class: AtomicU16,
-    pub preempted: AtomicBool,
+    /// What it has left of the slice in which it gave way, in ns; 0 for a whole one.
+    left: AtomicU32,
     /// Whether a run queue counts it among its idle tasks; its lock protects this.
     counted_idle: AtomicBool,
 }
@@ -265,7 +266,7 @@ impl Entity {
             runtime: AtomicU64::new(0),
             home: AtomicU32::new(home as u32),
             class: AtomicU16::new(params.class.pack().0),
-            preempted: AtomicBool::new(false),
+            left: AtomicU32::new(0),
             counted_idle: AtomicBool::new(false),
         }
     }
@@ -285,6 +286,22 @@ impl Entity {
                 Class::RealTime { .. } | Class::Idle => word,
             })
         });
+    }
+    /// Whether its next slice is what it has left of the last one.
+    #[inline]
+    pub fn goes_on(&self) -> bool {
+        self.left.load(Relaxed) != 0
+    }
+    /// It gives way with `ns` of its slice left; where that is nothing, its next slice is a whole one.
+    pub fn keep_slice(&self, ns: u64) {
+        self.left.store(ns.min(u32::MAX.into()) as u32, Relaxed);
+    }
+    /// How long it may run now, in ns.
+    pub fn take_slice(&self, class: Packed) -> u64 {
+        match (self.left.swap(0, Relaxed), class.slice()) {
+            (0, slice) | (_, slice @ u64::MAX) => slice,
+            (left, slice) => slice.min(left.into()),
+        }
     }
     #[inline]
     pub fn counted_idle(&self) -> bool {

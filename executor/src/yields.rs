@@ -42,8 +42,9 @@ impl Future for YieldNow {
 #[must_use = "does nothing unless awaited"]
 pub struct Preempt(bool);
 
-/// Gives way to what [`need_resched`](crate::need_resched) found. Unlike a yield, a task whose slice is not used up
-/// (something of a higher class waits) keeps its turn: it goes to the head of its queue.
+/// Gives way to what [`need_resched`](crate::need_resched) found, or, in the middle of long work, to what may have come.
+/// Unlike a yield, a task whose slice is not used up keeps its turn: it goes to the head of its queue (but for one of the
+/// idle class, which has none to keep) and goes on with what is left of the slice.
 ///
 /// ```
 /// # executor::hosted_platform!();
@@ -71,7 +72,7 @@ impl Future for Preempt {
             return Poll::Ready(());
         }
         self.0 = true;
-        crate::cpu::mark_preempted();
+        crate::cpu::keep_slice();
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -82,7 +82,7 @@ impl Targets {
     async fn release(mut self) {
         while self.many.len() > PART {
             self.many.truncate(self.many.len() - PART);
-            executor::yield_now().await;
+            executor::preempt().await;
         }
     }
 }
@@ -113,7 +113,7 @@ pub async fn in_parts(
             Ok(n) if to == count => return Ok(sum + n),
             Ok(n) => {
                 (from, sum) = (to, sum + n);
-                executor::yield_now().await;
+                executor::preempt().await;
             }
             error => return error,
         }
@@ -181,7 +181,7 @@ async fn wait_for_many(
     };
     while !crowd.is_empty() {
         crowd.shorten(PART);
-        executor::yield_now().await;
+        executor::preempt().await;
     }
     drop(crowd);
     targets.release().await;

@@ -372,7 +372,7 @@ pub async fn read_on(current: &Current, transfer: Transfer<'_>, mut done: usize)
                 next = transfer.read_step(&caller, &mut done);
             }
             Next::Yield => {
-                executor::yield_now().await;
+                executor::preempt().await;
                 next = transfer.read_step(&caller, &mut done);
             }
             Next::Wait => {
@@ -439,7 +439,7 @@ pub async fn write_on(current: &Current, transfer: Transfer<'_>, mut done: usize
                 next = transfer.write_step(current, &caller, &mut done);
             }
             Next::Yield => {
-                executor::yield_now().await;
+                executor::preempt().await;
                 next = transfer.write_step(current, &caller, &mut done);
             }
             Next::Wait => {

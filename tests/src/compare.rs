@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::arch::out;
+use crate::arch::{Arch, out};
 use crate::image::Kernel;
 use crate::qemu::Config;
 use crate::run::{self, LIMIT, NO_STATUS, PANIC, Streams};
@@ -45,6 +47,45 @@ pub fn output(
     let text = String::from_utf8_lossy(&fs::read(&kept)?).into_owned();
     ensure!(![PANIC, LIMIT, NO_STATUS].contains(&status), "{what} did not come to its end; see {}", kept.display());
     Ok(text)
+}
+
+/// Where the peer's results of `what` are kept under the target directory: they are good for as long as the number of CPUs
+/// and `key` are the same.
+pub fn kept(what: &str, arch: Arch, key: &impl Hash) -> Result<PathBuf> {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    let cpus = Config::from_environment(arch)?.cpus;
+    let dir = out().join(what);
+    fs::create_dir_all(&dir)?;
+    Ok(dir.join(format!("{}-{cpus}-{:016x}", arch.name(), hasher.finish())))
+}
+
+/// Takes the output of a runner in the guest apart: `= NAME` begins a result, and each of its lines is behind `| `.
+pub fn read(text: &str) -> Results {
+    let mut results = Results::new();
+    let mut name = None;
+    for line in text.lines() {
+        if let Some(next) = line.strip_prefix("= ") {
+            results.insert(next.to_string(), String::new());
+            name = Some(next);
+        } else if let Some((result, line)) = name.and_then(|name| results.get_mut(name)).zip(line.strip_prefix("| ")) {
+            *result += line;
+            result.push('\n');
+        }
+    }
+    results
+}
+
+/// Puts it together again.
+pub fn write(results: &Results) -> String {
+    let mut text = String::new();
+    for (name, result) in results {
+        text += &format!("= {name}\n");
+        for line in result.lines() {
+            text += &format!("| {line}\n");
+        }
+    }
+    text
 }
 
 /// Hands each name with the peer's result and ours to `agree`; gives how many agree and how many do not.
@@ -92,6 +133,14 @@ pub fn difference(theirs: Option<&str>, ours: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_result_has_the_lines_behind_bars() {
+        let results = read("noise\n= exit: a\n| one\n| \n| status 0\nnoise\n= exit: b\n| status 1\n");
+        assert_eq!(results["exit: a"], "one\n\nstatus 0\n");
+        assert_eq!(results["exit: b"], "status 1\n");
+        assert_eq!(read(&write(&results)), results);
+    }
 
     #[test]
     fn what_only_one_of_two_has_is_compared_too() {

@@ -26,6 +26,7 @@ pub mod scripts_test;
 pub mod selftests_test;
 pub mod server;
 pub mod shell_test;
+pub mod stress_test;
 pub mod stub;
 pub mod suite;
 pub mod symbols;

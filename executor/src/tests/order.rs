@@ -3,7 +3,7 @@
 use super::{Log, go, run_all};
 use crate::{Class, RtPolicy, SchedParams, Step, machine, need_resched, preempt, run_next, spawn, yield_now};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 fn class(class: Class) -> SchedParams {
     SchedParams { class, ..SchedParams::default() }
@@ -209,6 +209,69 @@ fn a_higher_class_preempts_and_the_preempted_keeps_its_turn() {
     let _b = go(noting(&log, "b", 1));
     run_all();
     assert_eq!(log.take(), ["rt", "a", "b"]);
+}
+
+#[test]
+fn a_task_that_is_often_preempted_keeps_no_more_than_its_slice() {
+    let others = Arc::new(AtomicUsize::new(0));
+    let count = others.clone();
+    let _hog = go(async move {
+        // Something real-time comes every half slice, for two slices in all.
+        for _ in 0..4 {
+            machine::advance(1_500_000);
+            let _rt = spawn(async {}, class(Class::RealTime { prio: 1, policy: RtPolicy::Fifo }));
+            preempt().await;
+        }
+        assert_eq!(count.load(SeqCst), 2, "the other has had its turn after each slice");
+    });
+    let _other = go(async move {
+        for _ in 0..2 {
+            others.fetch_add(1, SeqCst);
+            yield_now().await;
+        }
+    });
+    run_all();
+}
+
+#[test]
+fn an_idle_task_that_gives_way_does_not_go_first_again() {
+    let log = Log::default();
+    let (log1, log2) = (log.clone(), log.clone());
+    let _idle = spawn(
+        async move {
+            let _fair = go(async move { log2.note("fair") });
+            while need_resched() {
+                log1.note("idle gives way");
+                preempt().await;
+            }
+        },
+        class(Class::Idle),
+    );
+    run_all();
+    assert_eq!(log.take(), ["idle gives way", "fair"]);
+}
+
+#[test]
+fn long_work_in_steps_has_the_share_of_a_program() {
+    let hogged = Arc::new(AtomicUsize::new(0));
+    let count = hogged.clone();
+    let _worker = go(async move {
+        let mut budget = crate::Budget::new(1);
+        for _ in 0..3000 {
+            machine::advance(30_000);
+            budget.spend(1).await;
+        }
+        // 90 ms of work, slice by slice.
+        assert_eq!(count.load(SeqCst), 30);
+    });
+    let _hog = go(async move {
+        for _ in 0..100 {
+            hogged.fetch_add(1, SeqCst);
+            machine::advance(3_000_000);
+            preempt().await;
+        }
+    });
+    run_all();
 }
 
 #[test]

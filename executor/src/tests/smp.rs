@@ -138,6 +138,49 @@ fn stealing_finds_a_task_anywhere_in_the_calendar() {
 }
 
 #[test]
+fn a_busy_cpu_with_more_to_do_gives_some_to_one_with_less() {
+    machine_of(2);
+    let stop = Arc::new(AtomicBool::new(false));
+    let hog = |cpu| {
+        let stop = stop.clone();
+        let hog = async move {
+            while !stop.load(SeqCst) {
+                yield_now().await;
+            }
+        };
+        spawn(hog, on(cpu, 3))
+    };
+    let tasks: Vec<_> = [0, 1, 1, 1, 1, 1, 1, 1, 1, 1].map(hog).into();
+    for _ in 0..10_000 {
+        // Both at once, for as long as each poll would take.
+        machine::advance(1_000_000);
+        for cpu in 0..2 {
+            set_cpu(cpu);
+            assert_eq!(run_next(), Step::Ran);
+        }
+    }
+    let homes = tasks.iter().filter(|task| task.cpu() == 0).count();
+    stop.store(true, SeqCst);
+    for cpu in 0..2 {
+        set_cpu(cpu);
+        run_all();
+    }
+    // Between polls the one that has just run still seems to run, beside itself in the queue.
+    assert!((4..=6).contains(&homes), "{homes} of 10 on one of two CPUs");
+}
+
+#[test]
+fn a_task_stays_where_its_affinity_says_however_much_there_is_to_do() {
+    machine_of(2);
+    make_busy(0);
+    let tasks: Vec<_> = (0..10).map(|_| spawn(async { crate::yield_now().await }, on(1, 2))).collect();
+    set_cpu(1);
+    machine::advance(100_000_000);
+    assert_eq!(run_all(), 20);
+    assert!(tasks.iter().all(|task| task.cpu() == 1 && task.is_finished()));
+}
+
+#[test]
 fn changed_affinity_moves_a_queued_and_a_running_task() {
     machine_of(2);
     let task = go(async {

@@ -60,7 +60,7 @@ pub async fn drive(
                 step()
             }
             Step::Yield => {
-                executor::yield_now().await;
+                executor::preempt().await;
                 step()
             }
             Step::Wait => {

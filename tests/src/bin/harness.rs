@@ -13,7 +13,7 @@ use tests::run::{self, Streams};
 use tests::toolchain::Toolchain;
 use tests::{
     accel, busybox_test, image, interactive, machine_test, profile, python_test, scripts_test, selftests_test, server,
-    shell_test, trace,
+    shell_test, stress_test, trace,
 };
 
 const USAGE: &str = "\
@@ -31,11 +31,12 @@ harness test-busybox ARCH [APPLET...]   busybox's own tests, on Debian's stock k
 harness test-scripts ARCH [NAME...]     shell scripts about processes, on Debian's stock kernel and on ours
 harness test-python ARCH [MODULE...]    CPython's tests, on Debian's stock kernel and on ours
 harness selftests ARCH [DIRECTORY...]     the kernel's selftests, on Debian's stock kernel and on ours
+harness stress ARCH [STRESSOR...]       Debian's stress-ng, on its stock kernel and on ours
 harness trace ARCH COMMAND...       run a command on a kernel with trace points; show who did what when
 harness lint-guest                  clippy for the kernel and the guest programs
 harness qemu ARCH [COMMAND...]      boot; a shell, or one command
 environment: POLLUX_SMP POLLUX_MEM POLLUX_APPEND POLLUX_LIMIT POLLUX_RECIPE POLLUX_ACCEL=tcg
-             POLLUX_KERNEL=peer|PATH POLLUX_APT_SOURCES";
+             POLLUX_KERNEL=peer|PATH POLLUX_SECONDS POLLUX_APT_SOURCES";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -93,6 +94,11 @@ fn dispatch(arguments: &[String]) -> Result<i32> {
         }
         ["selftests", arch, ref directories @ ..] => {
             let (passed, failed) = selftests_test::run(Arch::parse(arch)?, directories)?;
+            println!("{passed} passed, {failed} failed");
+            Ok(i32::from(failed > 0))
+        }
+        ["stress", arch, ref names @ ..] => {
+            let (passed, failed) = stress_test::run(Arch::parse(arch)?, names)?;
             println!("{passed} passed, {failed} failed");
             Ok(i32::from(failed > 0))
         }
