@@ -78,21 +78,7 @@ impl State {
             self.grow(used)?;
         }
         let Some(area) = &mut self.area else { return Err(OutOfMemory) };
-        let ptr = area.ptr.as_ptr();
-        let mask = area.components as u32;
-        // SAFETY: the area has room for the components in `mask`, all of them enabled, in the format that the
-        // instruction writes; components outside it are not in use, so that their bits in the header stay 0.
-        unsafe {
-            if compacted() {
-                asm!("xsavec64 [{}]", in(reg) ptr, in("eax") mask, in("edx") 0, options(nostack));
-            } else if has(Features::XSAVEOPT) {
-                asm!("xsaveopt64 [{}]", in(reg) ptr, in("eax") mask, in("edx") 0, options(nostack));
-            } else if has(Features::XSAVE) {
-                asm!("xsave64 [{}]", in(reg) ptr, in("eax") mask, in("edx") 0, options(nostack));
-            } else {
-                asm!("fxsave64 [{}]", in(reg) ptr, options(nostack));
-            }
-        }
+        area.save();
         Ok(())
     }
 }
@@ -333,16 +319,16 @@ impl Fpu {
         store(cpu, cpu.fpu_live.get())
     }
 
-    /// A copy for a new thread; saves first.
+    /// A copy for a new thread: of what the CPU has, if that is newer than memory.
     pub fn fork(&mut self) -> Result<Fpu, OutOfMemory> {
-        self.save()?;
-        let area = match self.area() {
-            None => None,
-            Some(from) => {
-                let mut area = Area::new(from.components)?;
-                area.bytes_mut().copy_from_slice(from.bytes());
-                Some(area)
-            }
+        let area = if !self.is_live() {
+            self.area().map(Area::copy).transpose()?
+        } else if percpu::this().fpu_closed.get() {
+            None
+        } else {
+            let mut area = Area::new(in_use())?;
+            area.save();
+            Some(area)
         };
         Ok(Fpu { token: 0, state: Some(State::allocate(area, self.gs_base() as u64)?), first_gs_base: 0 })
     }

@@ -3,7 +3,7 @@
 
 use super::boot_cell::BootCell;
 use super::features::{Features, cpuid, has};
-use alloc::alloc::{alloc_zeroed, dealloc};
+use alloc::alloc::{alloc, dealloc};
 use core::alloc::Layout;
 use core::arch::asm;
 use core::ptr::NonNull;
@@ -17,6 +17,8 @@ pub struct OutOfMemory;
 pub const LEGACY: usize = 512;
 pub const HEADER: usize = 64;
 pub const MXCSR_AT: usize = 24;
+/// MXCSR as a program starts: all exceptions masked.
+const MXCSR: u32 = 0x1f80;
 /// State components that are offered: x87, SSE, AVX, AVX-512 (three).
 pub const COMPONENTS: u64 = 0b1110_0111;
 pub const X87_SSE: u64 = 0b11;
@@ -49,8 +51,8 @@ pub static INITIAL: Image = {
     let mut image = [0; LEGACY + HEADER];
     image[0] = 0x7f; // FCW: all exceptions masked, 64-bit precision
     image[1] = 0x03;
-    image[MXCSR_AT] = 0x80; // MXCSR: all exceptions masked
-    image[MXCSR_AT + 1] = 0x1f;
+    image[MXCSR_AT] = MXCSR as u8;
+    image[MXCSR_AT + 1] = (MXCSR >> 8) as u8;
     Image(image)
 };
 
@@ -71,24 +73,53 @@ impl Area {
         Layout::from_size_align(size, 64).ok()
     }
 
+    /// Room for `components`, for [`Area::save`] to fill.
     pub fn new(components: u64) -> Result<Area, OutOfMemory> {
         let size = size_for(components);
         let layout = Area::layout(size).ok_or(OutOfMemory)?;
-        // SAFETY: the size is at least that of the legacy part.
-        let ptr = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(OutOfMemory)?;
-        let mut area = Area { ptr, components, size };
-        area.bytes_mut()[..LEGACY].copy_from_slice(&INITIAL.0[..LEGACY]);
-        Ok(area)
+        // SAFETY: the size is at least that of the legacy part, and with XSAVE that of the header as well. FXSAVE writes all that
+        // FXRSTOR reads. XSAVE and its kin add to the header, which therefore is zero first, and XRSTOR reads nothing of a component
+        // that the header does not name, but for MXCSR (SDM vol. 1, 13.7 to 13.10).
+        let ptr = unsafe {
+            let ptr = NonNull::new(alloc(layout)).ok_or(OutOfMemory)?;
+            if has(Features::XSAVE) {
+                ptr.add(MXCSR_AT).cast::<u32>().write(MXCSR);
+                ptr.add(LEGACY).write_bytes(0, HEADER);
+            }
+            ptr
+        };
+        Ok(Area { ptr, components, size })
     }
 
-    pub fn bytes(&self) -> &[u8] {
-        // SAFETY: `ptr` was allocated with this size, zeroed, and is borrowed with `self`.
-        unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), self.size) }
+    /// Another with the same in it.
+    pub fn copy(&self) -> Result<Area, OutOfMemory> {
+        let layout = Area::layout(self.size).ok_or(OutOfMemory)?;
+        // SAFETY: both have the size. What was never written is copied without being looked at.
+        let ptr = unsafe {
+            let ptr = NonNull::new(alloc(layout)).ok_or(OutOfMemory)?;
+            ptr.copy_from_nonoverlapping(self.ptr, self.size);
+            ptr
+        };
+        Ok(Area { ptr, components: self.components, size: self.size })
     }
 
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `bytes`, and exclusively.
-        unsafe { core::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.size) }
+    /// Brings the CPU's registers here, which are open to programs. All components that are in use have room.
+    #[inline(always)]
+    pub fn save(&mut self) {
+        let (ptr, mask) = (self.ptr.as_ptr(), self.components as u32);
+        // SAFETY: the area has room for the components in `mask`, all of them enabled, in the format that the
+        // instruction writes; components outside it are not in use, so that their bits in the header stay 0.
+        unsafe {
+            if compacted() {
+                asm!("xsavec64 [{}]", in(reg) ptr, in("eax") mask, in("edx") 0, options(nostack));
+            } else if has(Features::XSAVEOPT) {
+                asm!("xsaveopt64 [{}]", in(reg) ptr, in("eax") mask, in("edx") 0, options(nostack));
+            } else if has(Features::XSAVE) {
+                asm!("xsave64 [{}]", in(reg) ptr, in("eax") mask, in("edx") 0, options(nostack));
+            } else {
+                asm!("fxsave64 [{}]", in(reg) ptr, options(nostack));
+            }
+        }
     }
 }
 

@@ -105,6 +105,10 @@ impl Table {
 
     fn free_number(&self) -> Option<u32> {
         let from = self.last + 1;
+        // Mostly nothing is beyond the cursor.
+        if from < self.limit && self.pids.last_key_value().is_none_or(|(&taken, _)| taken < from) {
+            return Some(from);
+        }
         let low = if from > RESERVED { RESERVED } else { 1 };
         self.free_between(from, self.limit).or_else(|| self.free_between(low, from))
     }

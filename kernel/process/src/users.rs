@@ -18,14 +18,17 @@ pub struct Charge(u32);
 /// no privilege, or if there are as many as the system allows, for anybody.
 pub fn charge(cred: &Arc<Credentials>, limit: u64) -> Result<Charge, Errno> {
     let mut users = USERS.lock();
-    let count = users.get(&cred.uid).copied().unwrap_or(0);
-    if count >= limit && !crate::clone::may_exceed_nproc(cred) {
+    let count = users.get_mut(&cred.uid);
+    if count.as_ref().map_or(0, |count| **count) >= limit && !crate::clone::may_exceed_nproc(cred) {
         return Err(Errno::EAGAIN);
     }
     if TOTAL.load(Ordering::Relaxed) >= THREADS_MAX.load(Ordering::Relaxed) {
         return Err(Errno::EAGAIN);
     }
-    users.insert(cred.uid, count + 1);
+    match count {
+        Some(count) => *count += 1,
+        None => _ = users.insert(cred.uid, 1),
+    }
     TOTAL.fetch_add(1, Ordering::Relaxed);
     CREATED.fetch_add(1, Ordering::Relaxed);
     Ok(Charge(cred.uid))
