@@ -9,6 +9,7 @@ mod memory;
 mod process;
 mod scale;
 mod switch;
+mod waiting;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,6 +47,11 @@ const ROWS: &[(&str, Row)] = &[
     ("switch_2", scale::switch_2),
     ("switch_1000", scale::switch_1000),
     ("switch_10000", scale::switch_10000),
+    ("switch_100000", scale::switch_100000),
+    ("crowd", scale::create_crowd),
+    ("crowd_bytes", scale::crowd_bytes),
+    ("wait_1", waiting::wait_alone),
+    ("wait_10000", waiting::wait_among),
 ];
 
 rt::main!(run);
