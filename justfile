@@ -123,6 +123,11 @@ selftests arch *directories: setup
 stress arch *stressors: setup
     @{{harness}} stress "$@"
 
+# make and end a million processes and a million threads on all CPUs; memory in use must be as before: just smp=4 cycles x86_64 [COUNT]
+[no-exit-message]
+cycles arch count="1000000": setup
+    @{{harness}} cycles "$1" "$2"
+
 # run random programs on the simulated machine: just sim seeds=1000 [from=K], just sim seed=K [trace=1]
 [no-exit-message]
 sim *what: setup

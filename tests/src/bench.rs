@@ -43,10 +43,35 @@ pub struct Row {
     pub unit: Unit,
     /// What it may cost (BUDGETS.md), where that is said.
     pub budget: Option<u64>,
+    /// The row that it may exceed by so many percent, where it should be flat.
+    pub flat: Option<(&'static str, u64)>,
+    /// Whether the peer has room for it in this machine.
+    pub peer: bool,
+}
+
+impl Row {
+    /// What it may cost where the other rows cost `figures`.
+    fn budget(&self, figures: &Figures) -> Option<u64> {
+        let flat = self.flat.and_then(|(name, percent)| match figures.get(name) {
+            Some(Ok(value)) => Some(value * (100 + percent) / 100),
+            _ => None,
+        });
+        self.budget.or(flat)
+    }
+
+    const fn flat(self, name: &'static str, percent: u64) -> Row {
+        Row { flat: Some((name, percent)), ..self }
+    }
+
+    /// A kernel that takes 20 KiB for a thread or 80 for a process does not get as far.
+    const fn ours_alone(self) -> Row {
+        Row { peer: false, ..self }
+    }
 }
 
 const fn row(name: &'static str, title: &'static str, budget: u64) -> Row {
-    Row { name, title, unit: Unit::Instructions, budget: if budget == 0 { None } else { Some(budget) } }
+    let budget = if budget == 0 { None } else { Some(budget) };
+    Row { name, title, unit: Unit::Instructions, budget, flat: None, peer: true }
 }
 
 const fn bytes(name: &'static str, title: &'static str, budget: u64) -> Row {
@@ -78,8 +103,13 @@ pub const ROWS: &[Row] = &[
     bytes("thread_bytes", "kernel memory per blocked thread", 2_048),
     row("wake_1000", "wake 1,000 readers of one pipe, per thread", 1_500),
     row("switch_2", "switch among 2 threads", 0),
-    row("switch_1000", "switch among 1,000 threads", 0),
-    row("switch_10000", "switch among 10,000 threads", 0),
+    row("switch_1000", "switch among 1,000 threads", 0).flat("switch_2", 10),
+    row("switch_10000", "switch among 10,000 threads", 0).flat("switch_2", 10),
+    row("switch_100000", "switch among 100,000 threads", 0).flat("switch_2", 10).ours_alone(),
+    row("crowd", "start 100,000 threads that block, per thread", 20_000).ours_alone(),
+    bytes("crowd_bytes", "memory of 100,000 blocked threads with stacks", 1 << 30).ours_alone(),
+    row("wait_1", "child's exit + wait, alone", 0),
+    row("wait_10000", "child's exit + wait, among 10,000 of each", 0).flat("wait_1", 20).ours_alone(),
     row("boot", "power-on to the first instruction of init", 60_000_000),
     bytes("memory_at_init", "memory in use at init", 0),
     bytes("image", "kernel image, as -kernel takes it", 0),
@@ -120,7 +150,7 @@ pub fn bench(request: &Request) -> Result<i32> {
         let ours = match request.peer_only {
             true => Figures::new(),
             false => match image::chosen(arch) {
-                Ok(kernel) => figures(arch, &kernel, &root, request)?,
+                Ok(kernel) => figures(arch, &kernel, &root, request, |_| true)?,
                 Err(error) => {
                     eprintln!("bench: our kernel cannot be measured: {error:#}");
                     Figures::new()
@@ -153,7 +183,7 @@ fn peer_figures(arch: Arch, peer: &Kernel, root: &[u8], program: &Path, request:
         println!("bench: {}: figures of an earlier run with the same program", peer.name);
         return Ok(known.into_iter().filter_map(|(name, value)| Some((name, Ok(value.as_u64()?)))).collect());
     }
-    let found = figures(arch, peer, root, request)?;
+    let found = figures(arch, peer, root, request, |row| row.peer)?;
     if request.rows.is_empty() && found.values().all(Result::is_ok) {
         let known: BTreeMap<_, _> =
             found.iter().filter_map(|(name, value)| Some((name, value.as_ref().ok()?))).collect();
@@ -172,10 +202,11 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// The row that has a boot of its own: what earlier rows gave back may come back late, and would be taken for its own.
 const ALONE: &str = "thread_bytes";
 
-/// Measures every row on one kernel.
-fn figures(arch: Arch, kernel: &Kernel, root: &[u8], request: &Request) -> Result<Figures> {
+/// Measures every row that was asked for and that `has_room` allows on one kernel.
+fn figures(arch: Arch, kernel: &Kernel, root: &[u8], request: &Request, has_room: fn(&Row) -> bool) -> Result<Figures> {
     let wanted = |name: &str| request.rows.is_empty() || request.rows.iter().any(|row| row == name);
-    let mut left: Vec<&str> = ROWS.iter().map(|row| row.name).filter(|name| *name != "image" && wanted(name)).collect();
+    let rows = ROWS.iter().filter(|row| has_room(row)).map(|row| row.name);
+    let mut left: Vec<&str> = rows.filter(|name| *name != "image" && wanted(name)).collect();
     // Boot first: the note that init left is about this boot, and the crowds come last.
     left.sort_by_key(|name| match *name {
         "boot" | "memory_at_init" => 0,
@@ -287,13 +318,14 @@ fn table(linux: &Figures, ours: &Figures) -> String {
             }
             _ => String::new(),
         };
-        let verdict = match (mine, row.budget) {
+        let budget = row.budget(ours);
+        let verdict = match (mine, budget) {
             (Some(Err(_)), _) => "failed",
             (Some(Ok(mine)), Some(budget)) if *mine > budget => "over",
             (Some(Ok(_)), Some(_)) => "held",
             _ => "",
         };
-        let budget = row.budget.map(group).unwrap_or_default();
+        let budget = budget.map(group).unwrap_or_default();
         text += &format!(
             "| {:45} | {:>13} | {:>13} | {ratio:>6} | {budget:>10} | {verdict} |\n",
             row.title,
@@ -335,7 +367,7 @@ fn rows_json(linux: &Figures, ours: &Figures) -> Vec<Value> {
         .map(|row| {
             let unit = if row.unit == Unit::Bytes { "bytes" } else { "instructions" };
             json!({ "name": row.name, "title": row.title, "unit": unit, "linux": value(linux, row.name),
-                    "ours": value(ours, row.name), "budget": row.budget })
+                    "ours": value(ours, row.name), "budget": row.budget(ours) })
         })
         .collect()
 }
@@ -351,6 +383,16 @@ mod tests {
         let table = table(&linux, &ours);
         assert!(table.lines().any(|line| line.contains("getpid") && line.ends_with("| over |")), "{table}");
         assert!(table.lines().any(|line| line.contains("panic") && line.ends_with("| failed |")), "{table}");
+    }
+
+    #[test]
+    fn a_row_that_should_be_flat_is_held_to_the_other() {
+        let figures = |wait| Figures::from([("wait_1".into(), Ok(1000)), ("wait_10000".into(), Ok(wait))]);
+        for (wait, verdict) in [(1200, "held"), (1201, "over")] {
+            let table = table(&Figures::new(), &figures(wait));
+            let line = table.lines().find(|line| line.contains("among 10,000 of each")).unwrap();
+            assert!(line.ends_with(&format!(" 1,200 | {verdict} |")), "{line}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod busybox_test;
 pub mod chart;
 pub mod compare;
 pub mod cpio;
+pub mod cycles_test;
 pub mod frame;
 pub mod image;
 pub mod interactive;

@@ -12,8 +12,8 @@ use tests::recipe::{self, Recipe};
 use tests::run::{self, Streams};
 use tests::toolchain::Toolchain;
 use tests::{
-    accel, busybox_test, image, interactive, machine_test, profile, python_test, scripts_test, selftests_test, server,
-    shell_test, stress_test, trace,
+    accel, busybox_test, cycles_test, image, interactive, machine_test, profile, python_test, scripts_test,
+    selftests_test, server, shell_test, stress_test, trace,
 };
 
 const USAGE: &str = "\
@@ -32,6 +32,7 @@ harness test-scripts ARCH [NAME...]     shell scripts about processes, on Debian
 harness test-python ARCH [MODULE...]    CPython's tests, on Debian's stock kernel and on ours
 harness selftests ARCH [DIRECTORY...]     the kernel's selftests, on Debian's stock kernel and on ours
 harness stress ARCH [STRESSOR...]       Debian's stress-ng, on its stock kernel and on ours
+harness cycles ARCH COUNT           make and end so many processes and threads; look at memory before and after
 harness trace ARCH COMMAND...       run a command on a kernel with trace points; show who did what when
 harness lint-guest                  clippy for the kernel and the guest programs
 harness qemu ARCH [COMMAND...]      boot; a shell, or one command
@@ -94,6 +95,11 @@ fn dispatch(arguments: &[String]) -> Result<i32> {
         }
         ["selftests", arch, ref directories @ ..] => {
             let (passed, failed) = selftests_test::run(Arch::parse(arch)?, directories)?;
+            println!("{passed} passed, {failed} failed");
+            Ok(i32::from(failed > 0))
+        }
+        ["cycles", arch, count] => {
+            let (passed, failed) = cycles_test::run(Arch::parse(arch)?, count.parse().context("a number of cycles")?)?;
             println!("{passed} passed, {failed} failed");
             Ok(i32::from(failed > 0))
         }

@@ -1,14 +1,17 @@
 //! What each operation costs, as `name value` lines: nanoseconds per operation, which are instructions in a machine
 //! that counts them; bytes for the rows about memory. `bench` measures everything, `bench ROW...` some rows, `bench
-//! list` names them; `ops=N` does each operation just N times (8 more to warm up). A row that cannot be measured prints `name failed` and why, and the others go on.
+//! list` names them; `ops=N` does each operation just N times (8 more to warm up). `bench cycles=N` makes and ends N processes and N threads, and prints the
+//! free memory before and after. A row that cannot be measured prints `name failed` and why, and the others go on.
 #![no_std]
 #![no_main]
 
 mod boot;
+mod cycles;
 mod memory;
 mod process;
 mod scale;
 mod switch;
+mod waiting;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,6 +49,11 @@ const ROWS: &[(&str, Row)] = &[
     ("switch_2", scale::switch_2),
     ("switch_1000", scale::switch_1000),
     ("switch_10000", scale::switch_10000),
+    ("switch_100000", scale::switch_100000),
+    ("crowd", scale::create_crowd),
+    ("crowd_bytes", scale::crowd_bytes),
+    ("wait_1", waiting::wait_alone),
+    ("wait_10000", waiting::wait_among),
 ];
 
 rt::main!(run);
@@ -61,7 +69,17 @@ fn run(args: &rt::Args) -> i32 {
         _ => {}
     }
     let words = || (1..args.len()).map(|index| args.text(index));
-    let count = words().find_map(|word| word.strip_prefix("ops=")?.parse().ok());
+    let number = |prefix| words().find_map(|word| word.strip_prefix(prefix)?.parse().ok());
+    if let Some(count) = number("cycles=") {
+        return match cycles::run(count) {
+            Ok(()) => 0,
+            Err(error) => {
+                println!("cycles failed errno {}", error.0);
+                1
+            }
+        };
+    }
+    let count = number("ops=");
     COUNT.store(count.unwrap_or(0), Ordering::Relaxed);
     let chosen = |name: &str| args.len() < 2 || words().any(|word| word == name);
     seed_random_numbers();

@@ -141,7 +141,7 @@ pub fn per_process() -> Result<u64> {
 }
 
 /// Free memory, once what is being torn down or started has come to rest.
-fn settled() -> u64 {
+pub fn settled() -> u64 {
     sys::sleep_ms(100);
     sys::memory().0
 }

@@ -6,10 +6,10 @@ use rt::raw::general::*;
 use rt::sys::{self, Result};
 use rt::thread::{Entry, Join};
 
-use crate::memory::{PAGE, map_small};
+use crate::memory::{PAGE, map_small, settled};
 use crate::{operations, time};
 
-const MOST: usize = 10_000;
+const MOST: usize = 100_000;
 static JOINS: [Join; MOST] = [const { Join::new() }; MOST];
 static READY: AtomicU32 = AtomicU32::new(0);
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -24,6 +24,7 @@ impl Crowd {
     /// Starts `count` threads and waits until each has said that it is there (`READY`).
     fn start(count: usize, entry: Entry) -> Result<Crowd> {
         READY.store(0, Ordering::Relaxed);
+        GATE.store(0, Ordering::Relaxed);
         STOP.store(false, Ordering::Relaxed);
         allow_threads();
         let mut crowd = Crowd { stacks: map_small(count * PAGE)?, count: 0 };
@@ -62,11 +63,13 @@ impl Crowd {
     }
 }
 
-/// Linux ties the number of threads to the size of memory; a kernel without that file needs nothing here.
+/// The number of threads is tied to the size of memory, and that of process numbers is small.
 fn allow_threads() {
-    if let Ok(fd) = sys::open(c"/proc/sys/kernel/threads-max", O_WRONLY, 0) {
-        let _ = sys::write(fd, b"200000");
-        let _ = sys::close(fd);
+    for path in [c"/proc/sys/kernel/threads-max", c"/proc/sys/kernel/pid_max"] {
+        if let Ok(fd) = sys::open(path, O_WRONLY, 0) {
+            let _ = sys::write(fd, b"200000");
+            let _ = sys::close(fd);
+        }
     }
 }
 
@@ -170,7 +173,6 @@ fn switch_among(threads: usize) -> Result<u64> {
     SWITCHES.store(0, Ordering::Relaxed);
     BEGIN.store(begin, Ordering::Relaxed);
     END.store(end, Ordering::Relaxed);
-    GATE.store(0, Ordering::Relaxed);
     let crowd = Crowd::start(threads, yield_and_count)?;
     GATE.store(1, Ordering::Relaxed);
     sys::futex_wake(&GATE, threads as u32, FUTEX_PRIVATE_FLAG)?;
@@ -188,5 +190,33 @@ pub fn switch_1000() -> Result<u64> {
 }
 
 pub fn switch_10000() -> Result<u64> {
+    switch_among(10_000)
+}
+
+pub fn switch_100000() -> Result<u64> {
     switch_among(MOST)
+}
+
+/// From the first clone until 100,000 threads have started, each on a page of its own, per thread.
+pub fn create_crowd() -> Result<u64> {
+    let mut crowd = None;
+    let elapsed = time(|| {
+        crowd = Some(Crowd::start(MOST, yield_and_count)?);
+        Ok(())
+    })?;
+    if let Some(crowd) = crowd {
+        crowd.stop();
+        crowd.finish(MOST)?;
+    }
+    Ok(elapsed / MOST as u64)
+}
+
+/// The memory that 100,000 blocked threads take with their stacks of a page.
+pub fn crowd_bytes() -> Result<u64> {
+    let before = settled();
+    let crowd = Crowd::start(MOST, yield_and_count)?;
+    let after = settled();
+    crowd.stop();
+    crowd.finish(MOST)?;
+    Ok(before.saturating_sub(after))
 }

@@ -70,7 +70,7 @@ impl Queued {
                 let key = *place.key.lock();
                 let mut bucket = TABLE[key.bucket()].lock();
                 // Not there and not woken: it was moved since, and the next look knows where.
-                if let Some(at) = bucket.iter().position(|waiter| waiter.ticket == ticket) {
+                if let Some(at) = bucket.position(|waiter| waiter.ticket == ticket) {
                     bucket.remove(at);
                     break;
                 }
@@ -146,7 +146,7 @@ fn push(thread: &Arc<Thread>, queued: &Queued, word: Word) -> Result<()> {
     if UserPtr::<u32>::new(word.addr).load()? != word.value {
         return Err(Errno::EAGAIN.into());
     }
-    bucket.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+    bucket.try_reserve().map_err(|_| Errno::ENOMEM)?;
     let ticket = queued.first_ticket + place as u64;
     let kind = Kind::Any(queued.group.clone(), place);
     bucket.push_back(Waiter { key, bitset: super::ANY, ticket, thread: thread.clone(), kind });

@@ -4,16 +4,17 @@
 //! the entry's waker has taken it out of the bucket and said so in the thread's `futex_wake` word.
 //! The bucket's lock covers both the look at the word and the queueing, so no wake falls between.
 
+mod bucket;
 mod many;
 pub mod pi;
 
 use crate::current::Current;
 use crate::fault;
 use crate::thread::Thread;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use arch::addr::VirtAddr;
 use base::{Errno, Error, Restart, Result, rank};
+use bucket::Bucket;
 use core::future::poll_fn;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Poll;
@@ -72,7 +73,7 @@ impl Waiter {
 
 const BUCKETS: usize = 1024;
 
-static TABLE: [SpinLock<VecDeque<Waiter>>; BUCKETS] = [const { SpinLock::new(rank::FUTEX, VecDeque::new()) }; BUCKETS];
+static TABLE: [SpinLock<Bucket<Waiter>>; BUCKETS] = [const { SpinLock::new(rank::FUTEX, Bucket::new()) }; BUCKETS];
 
 static TICKETS: AtomicU64 = AtomicU64::new(1);
 
@@ -132,7 +133,7 @@ impl Queued<'_> {
         let mut key = self.key;
         loop {
             let mut bucket = TABLE[key.bucket()].lock();
-            if let Some(at) = bucket.iter().position(|waiter| waiter.ticket == self.ticket) {
+            if let Some(at) = bucket.position(|waiter| waiter.ticket == self.ticket) {
                 bucket.remove(at);
                 return;
             }
@@ -261,7 +262,7 @@ fn push(
     if UserPtr::<u32>::new(addr).load()? != value {
         return Err(Errno::EAGAIN.into());
     }
-    bucket.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+    bucket.try_reserve().map_err(|_| Errno::ENOMEM)?;
     let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
     bucket.push_back(Waiter { key, bitset, ticket, thread: current.thread.clone(), kind: kind() });
     Ok(ticket)
@@ -324,11 +325,12 @@ fn wake_key(key: Key, count: u32, bitset: u32) -> usize {
 }
 
 /// Takes waiters out of a bucket and marks them woken. Returns how many.
-fn take_matching(bucket: &mut VecDeque<Waiter>, key: Key, bitset: u32, out: &mut [Option<Arc<Thread>>]) -> usize {
+fn take_matching(bucket: &mut Bucket<Waiter>, key: Key, bitset: u32, out: &mut [Option<Arc<Thread>>]) -> usize {
     let mut taken = 0;
     let mut at = 0;
-    while at < bucket.len() && taken < out.len() {
-        let waiter = &bucket[at];
+    while taken < out.len()
+        && let Some(waiter) = bucket.get(at)
+    {
         if waiter.key != key || waiter.bitset & bitset == 0 || matches!(waiter.kind, Kind::Requeued(_)) {
             at += 1;
             continue;
@@ -382,12 +384,12 @@ fn try_requeue(
     let mut moved = 0;
     let mut sleepers = alloc::vec::Vec::new();
     let mut at = 0;
-    while at < source.len() {
-        if source[at].key != from_key {
+    while let Some(waiter) = source.get(at) {
+        if waiter.key != from_key {
             at += 1;
             continue;
         }
-        if matches!(source[at].kind, Kind::Requeued(_)) {
+        if matches!(waiter.kind, Kind::Requeued(_)) {
             // It expects to be moved to a lock.
             if woken + moved == 0 {
                 return Err(Errno::EINVAL.into());
@@ -411,7 +413,7 @@ fn try_requeue(
                     at += 1;
                 }
                 Some(target) => {
-                    if target.try_reserve(1).is_err() {
+                    if target.try_reserve().is_err() {
                         break;
                     }
                     if let Some(mut waiter) = source.remove(at) {
@@ -432,10 +434,10 @@ fn try_requeue(
     Ok((woken, moved))
 }
 
-type Bucket = SpinGuard<'static, VecDeque<Waiter>>;
+type Locked = SpinGuard<'static, Bucket<Waiter>>;
 
 /// Locks two buckets in the order of the table; the second is `None` if they are one.
-fn lock_two(first: usize, second: usize) -> (Bucket, Option<Bucket>) {
+fn lock_two(first: usize, second: usize) -> (Locked, Option<Locked>) {
     if first == second {
         return (TABLE[first].lock(), None);
     }

@@ -67,7 +67,7 @@ impl Waiting<'_> {
             return Place::Moved;
         }
         let mut bucket = TABLE[self.from.bucket()].lock();
-        if let Some(at) = bucket.iter().position(|waiter| waiter.ticket == ticket) {
+        if let Some(at) = bucket.position(|waiter| waiter.ticket == ticket) {
             bucket.remove(at);
         }
         Place::Unmoved
@@ -132,7 +132,9 @@ fn try_requeue(addr: VirtAddr, lock: VirtAddr, from: Key, to: Key, count: u32, e
             if !replace(lock, seen, first.0.id() | seen & FUTEX_OWNER_DIED | others)? {
                 return Ok(None);
             }
-            bucket.retain(|waiter| waiter.ticket != first.1);
+            if let Some(at) = bucket.position(|waiter| waiter.ticket == first.1) {
+                bucket.remove(at);
+            }
             first.0.futex_wake.store(first.1, Ordering::Release);
             (done, woken) = (1, Some(first.0.clone()));
             first.0
@@ -144,7 +146,7 @@ fn try_requeue(addr: VirtAddr, lock: VirtAddr, from: Key, to: Key, count: u32, e
     }
     let mut failed = None;
     while done < most
-        && let Some(at) = bucket.iter().position(|waiter| waiter.key == from)
+        && let Some(at) = bucket.position(|waiter| waiter.key == from)
     {
         if let Err(errno) = graph.enqueue(to, &owner, &bucket[at].thread, bucket[at].ticket) {
             failed = Some(errno);
