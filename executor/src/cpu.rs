@@ -206,14 +206,14 @@ pub fn run_next() -> Step {
             route(machine, me, task);
             continue;
         }
-        cpu.poll(machine, me, task, from_slot);
+        cpu.poll(me, task, from_slot);
         return Step::Ran;
     }
 }
 
 impl Cpu {
     #[inline]
-    fn poll(&self, machine: &Machine, me: usize, task: Ready, from_slot: bool) {
+    fn poll(&self, me: usize, task: Ready, from_slot: bool) {
         let entity = task.metadata();
         let class = entity.class();
         if entity.arrive(me) {
@@ -223,16 +223,11 @@ impl Cpu {
             self.stale.store(false, Relaxed);
             self.charged.store(platform::now(), Relaxed);
         }
-        let now = self.charged.load(Relaxed);
-        if !from_slot && now >= self.balance_at.load(Relaxed) {
-            self.balance_at.store(now.saturating_add(balance::PERIOD), Relaxed);
-            balance(machine, me);
-        }
         if class.is_fair() && !entity.goes_on() {
-            self.begin(LEVEL_FAIR, now, now + class.fair_slice(), from_slot);
+            self.begin(LEVEL_FAIR, || self.charged.load(Relaxed) + class.fair_slice(), from_slot);
         } else {
             let slice = entity.take_slice(class);
-            self.begin(class.level(), now, now.saturating_add(slice), from_slot);
+            self.begin(class.level(), || self.charged.load(Relaxed).saturating_add(slice), from_slot);
         }
         trace::about(entity, Point::Begin, 0);
         self.current.run(task);
@@ -240,12 +235,13 @@ impl Cpu {
         crate::spin::assert_no_locks_held();
     }
 
-    /// Sets the slice of a task that is polled next, from `now` to `end`, and the level that this CPU runs at.
+    /// Sets the slice of a task that is polled next, which would end at `end`, and the level that this CPU runs at.
     #[inline(always)]
-    fn begin(&self, level: u32, now: u64, end: u64, from_slot: bool) {
+    fn begin(&self, level: u32, end: impl FnOnce() -> u64, from_slot: bool) {
         let old_end = self.slice_end.load(Relaxed);
         // A task from the wake slot runs on its waker's slice, so that a pair has no more than one.
-        if !from_slot || now >= old_end {
+        if !from_slot || self.charged.load(Relaxed) >= old_end {
+            let end = end();
             self.slice_end.store(end, Relaxed);
             if end < old_end {
                 self.disturb();
@@ -370,6 +366,10 @@ impl Cpu {
         }
         if now < self.slice_end.load(Relaxed) {
             return false;
+        }
+        if now >= self.balance_at.load(Relaxed) {
+            self.balance_at.store(now.saturating_add(balance::PERIOD), Relaxed);
+            balance(machine, me);
         }
         if top == level || level <= LEVEL_FAIR {
             return true;

@@ -145,6 +145,9 @@ fn a_busy_cpu_with_more_to_do_gives_some_to_one_with_less() {
         let stop = stop.clone();
         let hog = async move {
             while !stop.load(SeqCst) {
+                // A slice and more.
+                machine::advance(3_500_000);
+                crate::need_resched();
                 yield_now().await;
             }
         };
@@ -152,8 +155,6 @@ fn a_busy_cpu_with_more_to_do_gives_some_to_one_with_less() {
     };
     let tasks: Vec<_> = [0, 1, 1, 1, 1, 1, 1, 1, 1, 1].map(hog).into();
     for _ in 0..10_000 {
-        // Both at once, for as long as each poll would take.
-        machine::advance(1_000_000);
         for cpu in 0..2 {
             set_cpu(cpu);
             assert_eq!(run_next(), Step::Ran);

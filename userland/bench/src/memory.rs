@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use rt::raw::errno;
 use rt::raw::general::*;
 use rt::sys::{self, Errno, Result};
-use rt::thread::Join;
+use rt::thread::{Entry, Join};
 
 use crate::{measure, time};
 
@@ -18,6 +18,45 @@ pub fn map_small(len: usize) -> Result<*mut u8> {
     // SAFETY: advice about memory just mapped. A kernel without huge pages refuses it, and that is as good.
     unsafe { rt::syscall3(__NR_madvise as usize, memory as usize, len, MADV_NOHUGEPAGE as usize) };
     Ok(memory)
+}
+
+/// A page for each of many threads: its stack, and above that the word that says that it is gone. Nothing of this is among the
+/// program's own data, of which a fork would copy what is in use.
+pub struct Stacks {
+    base: *mut u8,
+    count: usize,
+}
+
+impl Stacks {
+    pub fn map(count: usize) -> Result<Stacks> {
+        Ok(Stacks { base: map_small(count * PAGE)?, count })
+    }
+
+    /// Touches them, so that they are there.
+    pub fn touch(&self) {
+        for thread in 0..self.count {
+            // SAFETY: inside the mapping.
+            unsafe { self.base.add(thread * PAGE).write_volatile(1) };
+        }
+    }
+
+    fn join(&self, index: usize) -> &Join {
+        // SAFETY: inside the mapping, aligned, zero as a new `Join` is, and above what the stack uses.
+        unsafe { &*self.base.add((index + 1) * PAGE).cast::<Join>().sub(1) }
+    }
+
+    /// Starts a thread on the stack of that index, which no other has.
+    pub fn start(&self, index: usize, entry: Entry, argument: usize) -> Result<i32> {
+        // SAFETY: the page is this thread's alone, and stays until `end` has waited for it. The stack ends below the word.
+        unsafe { self.join(index).spawn(self.base.add((index + 1) * PAGE - 64), entry, argument) }
+    }
+
+    /// Waits until the first `started` threads are gone, and gives the memory back.
+    pub fn end(self, started: usize) -> Result<()> {
+        (0..started).for_each(|index| self.join(index).wait());
+        // SAFETY: no thread is left on the stacks.
+        unsafe { sys::munmap(self.base, self.count * PAGE) }
+    }
 }
 
 pub fn first_write() -> Result<u64> {
@@ -67,21 +106,16 @@ extern "C" fn wait_at_gate(_: usize) -> i32 {
 
 pub fn per_thread() -> Result<u64> {
     const THREADS: usize = 2000;
-    static JOINS: [Join; THREADS] = [const { Join::new() }; THREADS];
     GATE.store(0, Ordering::Relaxed);
     WAITING.store(0, Ordering::Relaxed);
     // A stack is one page, touched beforehand, so that it is not counted.
-    let stacks = map_small(THREADS * PAGE)?;
-    for thread in 0..THREADS {
-        // SAFETY: inside the mapping.
-        unsafe { stacks.add(thread * PAGE).write_volatile(1) };
-    }
+    let stacks = Stacks::map(THREADS)?;
+    stacks.touch();
     let before = settled();
     let mut started = 0;
     let mut result = Ok(());
-    for (index, join) in JOINS.iter().enumerate() {
-        // SAFETY: each thread has a page of its own, and all are waited for below.
-        match unsafe { join.spawn(stacks.add((index + 1) * PAGE), wait_at_gate, 0) } {
+    for index in 0..THREADS {
+        match stacks.start(index, wait_at_gate, 0) {
             Ok(_) => started += 1,
             Err(error) => {
                 result = Err(error);
@@ -95,9 +129,7 @@ pub fn per_thread() -> Result<u64> {
     let after = settled();
     GATE.store(1, Ordering::Relaxed);
     sys::futex_wake(&GATE, u32::MAX >> 1, FUTEX_PRIVATE_FLAG)?;
-    JOINS.iter().take(started as usize).for_each(Join::wait);
-    // SAFETY: no thread is left on the stacks.
-    unsafe { sys::munmap(stacks, THREADS * PAGE)? };
+    stacks.end(started as usize)?;
     result?;
     Ok(before.saturating_sub(after) / THREADS as u64)
 }

@@ -4,19 +4,18 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use rt::raw::general::*;
 use rt::sys::{self, Result};
-use rt::thread::{Entry, Join};
+use rt::thread::Entry;
 
-use crate::memory::{PAGE, map_small, settled};
+use crate::memory::{Stacks, settled};
 use crate::{operations, time};
 
 const MOST: usize = 100_000;
-static JOINS: [Join; MOST] = [const { Join::new() }; MOST];
 static READY: AtomicU32 = AtomicU32::new(0);
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// A crowd of threads, each on a page of its own.
 struct Crowd {
-    stacks: *mut u8,
+    stacks: Stacks,
     count: usize,
 }
 
@@ -27,14 +26,13 @@ impl Crowd {
         GATE.store(0, Ordering::Relaxed);
         STOP.store(false, Ordering::Relaxed);
         allow_threads();
-        let mut crowd = Crowd { stacks: map_small(count * PAGE)?, count: 0 };
-        for join in &JOINS[..count] {
-            // SAFETY: each thread has a page of its own, unmapped only after `finish` has waited for all.
-            match unsafe { join.spawn(crowd.stacks.add((crowd.count + 1) * PAGE), entry, 0) } {
+        let mut crowd = Crowd { stacks: Stacks::map(count)?, count: 0 };
+        while crowd.count < count {
+            match crowd.stacks.start(crowd.count, entry, 0) {
                 Ok(_) => crowd.count += 1,
                 Err(error) => {
                     crowd.stop();
-                    crowd.finish(count)?;
+                    crowd.finish()?;
                     return Err(error);
                 }
             }
@@ -56,10 +54,8 @@ impl Crowd {
         }
     }
 
-    fn finish(self, mapped: usize) -> Result<()> {
-        JOINS[..self.count].iter().for_each(Join::wait);
-        // SAFETY: no thread is left on the stacks.
-        unsafe { sys::munmap(self.stacks, mapped * PAGE) }
+    fn finish(self) -> Result<()> {
+        self.stacks.end(self.count)
     }
 }
 
@@ -116,7 +112,7 @@ pub fn wake_readers() -> Result<u64> {
         sys::futex_wake(&ROUND, READERS, FUTEX_PRIVATE_FLAG)?;
     }
     crowd.stop();
-    crowd.finish(READERS as usize)?;
+    crowd.finish()?;
     sys::close(fds[0])?;
     result.map(|()| total / (rounds * u64::from(READERS)))
 }
@@ -176,7 +172,7 @@ fn switch_among(threads: usize) -> Result<u64> {
     let crowd = Crowd::start(threads, yield_and_count)?;
     GATE.store(1, Ordering::Relaxed);
     sys::futex_wake(&GATE, threads as u32, FUTEX_PRIVATE_FLAG)?;
-    crowd.finish(threads)?;
+    crowd.finish()?;
     let elapsed = ENDED_NS.load(Ordering::Relaxed) - BEGAN_NS.load(Ordering::Relaxed);
     Ok(elapsed / (end - begin))
 }
@@ -206,7 +202,7 @@ pub fn create_crowd() -> Result<u64> {
     })?;
     if let Some(crowd) = crowd {
         crowd.stop();
-        crowd.finish(MOST)?;
+        crowd.finish()?;
     }
     Ok(elapsed / MOST as u64)
 }
@@ -217,6 +213,6 @@ pub fn crowd_bytes() -> Result<u64> {
     let crowd = Crowd::start(MOST, yield_and_count)?;
     let after = settled();
     crowd.stop();
-    crowd.finish(MOST)?;
+    crowd.finish()?;
     Ok(before.saturating_sub(after))
 }

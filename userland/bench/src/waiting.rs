@@ -1,18 +1,15 @@
 //! Children and those who wait for them: what an exit costs, alone and while thousands of others wait.
 
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rt::raw::errno;
 use rt::raw::general::*;
 use rt::sys::{self, Errno, Result};
-use rt::thread::Join;
 
-use crate::memory::{PAGE, map_small};
+use crate::memory::{PAGE, Stacks};
 use crate::{operations, time};
 
 const MOST: usize = 10_000;
-static JOINS: [Join; MOST] = [const { Join::new() }; MOST];
-static PIDS: [AtomicI32; MOST] = [const { AtomicI32::new(0) }; MOST];
 /// Waiters that have begun, and those that have their child.
 static WAITING: AtomicU32 = AtomicU32::new(0);
 static REAPED: AtomicU32 = AtomicU32::new(0);
@@ -20,8 +17,8 @@ static FAILED: AtomicBool = AtomicBool::new(false);
 /// Waiters stay until this opens, so that their own ends are not measured.
 static GATE: AtomicU32 = AtomicU32::new(0);
 
-extern "C" fn wait_for_child(index: usize) -> i32 {
-    let pid = PIDS[index].load(Ordering::Relaxed);
+extern "C" fn wait_for_child(pid: usize) -> i32 {
+    let pid = pid as i32;
     WAITING.fetch_add(1, Ordering::Relaxed);
     if !matches!(sys::wait4(pid, 0), Ok((found, 0)) if found == pid) {
         FAILED.store(true, Ordering::Relaxed);
@@ -36,21 +33,22 @@ extern "C" fn wait_for_child(index: usize) -> i32 {
 
 /// Children, each of which waits for a word of its own, and a thread that waits for each child.
 struct Family {
-    /// In memory that children share; the last word counts those that have started.
+    /// In memory that children share. The last word counts those that have started.
     words: &'static [AtomicU32],
-    stacks: *mut u8,
+    stacks: Stacks,
     count: usize,
 }
 
 impl Family {
     fn start(count: usize) -> Result<Family> {
-        let len = ((count + 1) * size_of::<AtomicU32>()).next_multiple_of(PAGE);
+        let len = length(count);
         let memory = sys::mmap(0, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)?;
         // SAFETY: zeroed memory of that length, which stays until `end`, when nobody uses it any more.
-        let words = unsafe { core::slice::from_raw_parts(memory.cast::<AtomicU32>(), count + 1) };
+        let words = unsafe { core::slice::from_raw_parts(memory.cast::<AtomicU32>(), 2 * count + 1) };
+        let (words, pids) = words.split_at(count + 1);
         [&WAITING, &REAPED, &GATE].iter().for_each(|word| word.store(0, Ordering::Relaxed));
         // First the children: what a fork copies must not depend on how many there are.
-        let mut family = Family { words, stacks: core::ptr::null_mut(), count: 0 };
+        let mut family = Family { words, stacks: Stacks::map(count)?, count: 0 };
         for word in &words[..count] {
             match sys::fork() {
                 Ok(0) => {
@@ -60,21 +58,19 @@ impl Family {
                     }
                     sys::exit_group(0)
                 }
-                Ok(pid) => PIDS[family.count].store(pid, Ordering::Relaxed),
+                Ok(pid) => pids[family.count].store(pid as u32, Ordering::Relaxed),
                 Err(error) => {
-                    for (word, pid) in words.iter().zip(&PIDS[..family.count]) {
+                    for (word, pid) in words.iter().zip(&pids[..family.count]) {
                         release(word)?;
-                        sys::wait4(pid.load(Ordering::Relaxed), 0)?;
+                        sys::wait4(pid.load(Ordering::Relaxed) as i32, 0)?;
                     }
                     return Err(error);
                 }
             }
             family.count += 1;
         }
-        family.stacks = map_small(count * PAGE)?;
-        for (index, join) in JOINS[..count].iter().enumerate() {
-            // SAFETY: each thread has a page of its own, unmapped only after `end` has waited for all.
-            unsafe { join.spawn(family.stacks.add((index + 1) * PAGE), wait_for_child, index)? };
+        for (index, pid) in pids.iter().enumerate() {
+            family.stacks.start(index, wait_for_child, pid.load(Ordering::Relaxed) as usize)?;
         }
         while words[count].load(Ordering::Relaxed) < count as u32 || WAITING.load(Ordering::Relaxed) < count as u32 {
             sys::sched_yield();
@@ -98,15 +94,16 @@ impl Family {
         self.words[..self.count].iter().try_for_each(release)?;
         GATE.store(1, Ordering::Relaxed);
         sys::futex_wake(&GATE, u32::MAX >> 1, FUTEX_PRIVATE_FLAG)?;
-        JOINS[..self.count].iter().for_each(Join::wait);
-        let len = size_of_val(self.words).next_multiple_of(PAGE);
-        // SAFETY: no thread is left on the stacks, and no child that uses the words.
-        unsafe {
-            sys::munmap(self.stacks, self.count * PAGE)?;
-            sys::munmap(self.words.as_ptr().cast_mut().cast(), len)?;
-        }
+        self.stacks.end(self.count)?;
+        // SAFETY: no child is left that uses the words.
+        unsafe { sys::munmap(self.words.as_ptr().cast_mut().cast(), length(self.count))? };
         if FAILED.load(Ordering::Relaxed) { Err(Errno(errno::ECHILD)) } else { Ok(()) }
     }
+}
+
+/// Bytes of the words for so many children, and their numbers.
+fn length(count: usize) -> usize {
+    ((2 * count + 1) * size_of::<AtomicU32>()).next_multiple_of(PAGE)
 }
 
 fn release(word: &AtomicU32) -> Result<()> {
