@@ -205,9 +205,9 @@ fn hang_up_if_stopped(tree: &Tree, group: &Group) {
 /// Tells the parent of a zombie. A parent that ignores SIGCHLD, or set SA_NOCLDWAIT, does not see it: it is reaped here.
 pub(crate) fn announce(tree: &mut Tree, process: &Arc<Process>) {
     let Some(parent) = process.parent(tree) else { return };
-    let (signal, zombie) = {
+    let (signal, zombie, thread) = {
         let links = process.links(tree);
-        (links.exit_signal, links.zombie)
+        (links.exit_signal, links.zombie, links.parent_thread)
     };
     let Some(zombie) = zombie else { return };
     let mut reap_now = false;
@@ -219,7 +219,7 @@ pub(crate) fn announce(tree: &mut Tree, process: &Arc<Process>) {
         }
         if !(signal == Signal::SIGCHLD && ignored) {
             // A child's signal is standard or, if not, queued like any other; a full queue loses it.
-            let _ = send::to_process_locked(tree, &parent, child_info(process, signal, &zombie));
+            let _ = send::to_process_by(tree, &parent, thread, child_info(process, signal, &zombie));
         }
     }
     if reap_now {

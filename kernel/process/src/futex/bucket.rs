@@ -81,6 +81,7 @@ impl<T> Bucket<T> {
     }
 
     /// In which block (0 is `front`) a place is, and where in it.
+    #[cold]
     fn locate(&self, at: usize) -> Option<(usize, usize)> {
         let mut left = at;
         for (number, block) in core::iter::once(&self.front).chain(&self.rest).enumerate() {
@@ -92,6 +93,7 @@ impl<T> Bucket<T> {
         None
     }
 
+    #[cold]
     pub fn remove(&mut self, at: usize) -> Option<T> {
         let (number, at) = self.locate(at)?;
         if number > 0 {
@@ -111,17 +113,25 @@ impl<T> Bucket<T> {
 
     #[inline]
     pub fn get(&self, at: usize) -> Option<&T> {
-        self.front.get(at).or_else(|| {
-            let (number, at) = self.locate(at)?;
-            self.rest.get(number.checked_sub(1)?)?.get(at)
-        })
+        match self.front.get(at) {
+            None if !self.rest.is_empty() => self.get_behind(at),
+            entry => entry,
+        }
+    }
+
+    #[cold]
+    fn get_behind(&self, at: usize) -> Option<&T> {
+        let (number, at) = self.locate(at)?;
+        self.rest.get(number.checked_sub(1)?)?.get(at)
     }
 
     /// The place of the first one that `wanted` accepts.
+    #[inline]
     pub fn position(&self, wanted: impl FnMut(&T) -> bool) -> Option<usize> {
         self.iter().position(wanted)
     }
 
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.front.iter().chain(self.rest.iter().flatten())
     }

@@ -30,7 +30,7 @@ pub fn to_process(process: &Arc<Process>, info: Siginfo) -> Result<(), Errno> {
         // Going on is announced to the parent, whom the tree lock guards.
         return to_process_locked(&tree::lock(), process, info);
     }
-    queue(process, None, info, None).map(drop)
+    queue(process, None, process.id(), info, None).map(drop)
 }
 
 /// Sends a signal to the caller's own process, from `me`: as [`to_process`], but if the caller is to take it, it is awake.
@@ -38,12 +38,18 @@ pub fn to_own_process(me: &Arc<Thread>, info: Siginfo) -> Result<(), Errno> {
     if info.signal == Signal::SIGCONT || info.signal.is_stop() {
         return to_process(&me.process, info);
     }
-    queue(&me.process, None, info, Some(me)).map(drop)
+    queue(&me.process, None, me.process.id(), info, Some(me)).map(drop)
 }
 
 /// As [`to_process`], where the caller holds the tree: signals to groups are atomic against fork.
 pub fn to_process_locked(tree: &Tree, process: &Arc<Process>, info: Siginfo) -> Result<(), Errno> {
-    let report = queue(process, None, info, None)?;
+    to_process_by(tree, process, process.id(), info)
+}
+
+/// As [`to_process_locked`], for what happened to a child of the process' thread `thread`: that one decides whether the signal is
+/// held back where it is ignored.
+pub fn to_process_by(tree: &Tree, process: &Arc<Process>, thread: u32, info: Siginfo) -> Result<(), Errno> {
+    let report = queue(process, None, thread, info, None)?;
     if let Some(report) = report {
         stop::notify_parent(tree, process, report);
     }
@@ -56,13 +62,13 @@ pub fn to_thread(thread: &Arc<Thread>, info: Siginfo) -> Result<(), Errno> {
     if info.signal == Signal::SIGCONT || info.signal.is_stop() {
         return to_thread_locked(&tree::lock(), thread, info);
     }
-    queue(process, Some(thread), info, None).map(drop)
+    queue(process, Some(thread), thread.id(), info, None).map(drop)
 }
 
 /// As [`to_thread`], where the caller holds the tree.
 pub fn to_thread_locked(tree: &Tree, thread: &Arc<Thread>, info: Siginfo) -> Result<(), Errno> {
     let process = &thread.process;
-    if let Some(report) = queue(process, Some(thread), info, None)? {
+    if let Some(report) = queue(process, Some(thread), thread.id(), info, None)? {
         stop::notify_parent(tree, process, report);
     }
     Ok(())
@@ -96,10 +102,11 @@ pub fn to_group(group: u32, info: Siginfo) {
     }
 }
 
-/// Queues the signal and wakes whom it concerns, unless that is `me`, who is awake. Returns what the parent is to be told.
+/// Queues the signal, unless it is ignored and not held back by the thread `asked`, and wakes whom it concerns, unless that is `me`, who is awake. Returns what the parent is to be told.
 fn queue(
     process: &Arc<Process>,
     target: Option<&Arc<Thread>>,
+    asked: u32,
     info: Siginfo,
     me: Option<&Arc<Thread>>,
 ) -> Result<Option<stop::Report>, Errno> {
@@ -112,7 +119,7 @@ fn queue(
         return Ok(report);
     }
     let action = shared.actions.get(signal);
-    if signal == Signal::SIGKILL || shared.group_exit.is_some() || is_ignored(&shared, &action, target, signal) {
+    if signal == Signal::SIGKILL || shared.group_exit.is_some() || is_ignored(&shared, &action, asked, signal) {
         return Ok(report);
     }
     // What will end the process does so now, also where it waits for nothing but its death (vfork). One that is stopped takes it
@@ -161,14 +168,10 @@ fn prepare(process: &Process, shared: &mut Shared, signal: Signal) -> Option<sto
     }
 }
 
-/// Whether the signal would have no effect and need not be queued. A blocked signal is queued even if it is
-/// ignored: the action may change before it is unblocked.
-fn is_ignored(shared: &Shared, action: &Action, target: Option<&Arc<Thread>>, signal: Signal) -> bool {
-    if !action.ignores(signal) {
-        return false;
-    }
-    match target {
-        Some(thread) => !thread.holds_back(signal),
-        None => !shared.threads.values().any(|thread| thread.holds_back(signal)),
-    }
+/// Whether the signal would have no effect and need not be queued. One that is ignored is queued even so where the thread
+/// `asked` (another if that is gone) blocks it: the action may change before it is unblocked. As on Linux no others are asked,
+/// so that a child's end costs no more in a process with many threads.
+fn is_ignored(shared: &Shared, action: &Action, asked: u32, signal: Signal) -> bool {
+    let thread = || shared.threads.get(&asked).or_else(|| shared.threads.values().next());
+    action.ignores(signal) && !thread().is_some_and(|thread| thread.holds_back(signal))
 }

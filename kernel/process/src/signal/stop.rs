@@ -149,7 +149,8 @@ pub fn notify_parent(tree: &Tree, process: &Arc<Process>, report: Report) {
         let (utime, stime) = process.ticks();
         let fields = Fields::Child { pid: process.id(), uid: process.uid(), status, utime, stime };
         // SIGCHLD merges, so the queue never refuses it.
-        let _ = send::to_process_locked(tree, &parent, Siginfo { signal: Signal::SIGCHLD, code, fields });
+        let thread = process.links(tree).parent_thread;
+        let _ = send::to_process_by(tree, &parent, thread, Siginfo { signal: Signal::SIGCHLD, code, fields });
     }
     process.changed.notify_all(executor::ALL);
     parent.children_changed.notify_all(executor::ALL);
