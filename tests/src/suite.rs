@@ -12,7 +12,7 @@
 //! NAME -- REASON
 //! ```
 //!
-//! The name is as the runner prints it; a `*` at its end stands for anything.
+//! The name is as the runner prints it; a `*` stands for anything.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -164,8 +164,10 @@ impl Differences {
     }
 
     fn reason(&self, name: &str) -> Option<&str> {
-        let fits = |pattern: &str| match pattern.strip_suffix('*') {
-            Some(start) => name.starts_with(start),
+        let fits = |pattern: &str| match pattern.split_once('*') {
+            Some((start, end)) => {
+                name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end)
+            }
             None => name == pattern,
         };
         self.0.iter().find(|(pattern, _)| fits(pattern)).map(|(_, reason)| reason.as_str())
@@ -195,8 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn a_star_at_the_end_of_a_listed_name_stands_for_anything() {
-        let listed = Differences(vec![("a.b*".into(), "x".into()), ("c".into(), "y".into())]);
+    fn a_star_in_a_listed_name_stands_for_anything() {
+        let listed =
+            Differences(vec![("a.b*".into(), "x".into()), ("c".into(), "y".into()), ("d*#2".into(), "z".into())]);
+        assert_eq!(listed.reason("d e #2"), Some("z"));
+        assert_eq!(listed.reason("d#"), None);
         assert_eq!(listed.reason("a.bc"), Some("x"));
         assert_eq!(listed.reason("c"), Some("y"));
         assert_eq!(listed.reason("cd"), None);
