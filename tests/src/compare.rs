@@ -65,7 +65,7 @@ pub fn read(text: &str) -> Results {
     let mut results = Results::new();
     let mut name = None::<String>;
     for line in text.lines() {
-        if let Some(next) = line.strip_prefix("= ") {
+        if let Some(next) = line.strip_prefix("= ").map(str::trim_end) {
             let mut key = next.to_string();
             let mut number = 2;
             while results.contains_key(&key) {
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn tests_of_one_name_are_told_apart_and_results_have_the_lines_behind_bars() {
-        let results = read("noise\n= a\n| ok\nnoise\n= b\n| one\n| FAIL\n= a\n| skipped: no\n= hung\n");
+        let results = read("noise\n= a  \n| ok\nnoise\n= b\n| one\n| FAIL\n= a\n| skipped: no\n= hung\n");
         assert_eq!(results["a"], "ok\n");
         assert_eq!(results["b"], "one\nFAIL\n");
         assert_eq!(results["a #2"], "skipped: no\n");
