@@ -26,19 +26,20 @@ esac
 # shellcheck disable=SC2086
 [ -z "$packages" ] || install "builds the kernel's selftests for $arch" $packages
 
-[ "$arch" = aarch64 ] && arch=arm64
+case $arch in aarch64) arch=arm64 ;; x86_64) arch=x86 ;; esac
+selftests=$source/tools/testing/selftests
 for directory; do
     to=$out/$directory
     rm -rf "$to" && mkdir -p "$to"
     # -k: one that does not build here does not keep the others back.
-    make -s -k -C "$source/tools/testing/selftests/$directory" OUTPUT="$to" ARCH="$arch" CROSS_COMPILE="$prefix" \
-        KHDR_INCLUDES="-I$sysroot/usr/include" USERCFLAGS="-I$sysroot/usr/include" \
+    make -s -k -C "$selftests/$directory" OUTPUT="$to" ARCH="$arch" CROSS_COMPILE="$prefix" \
+        KHDR_INCLUDES="-I$sysroot/usr/include" USERCFLAGS="-I$sysroot/usr/include -I$selftests" \
         USERLDFLAGS="-L$sysroot/usr/lib/$triple" all >"$to/log" 2>&1 \
         || say "$directory: not all of it builds, see $to/log"
-    make -s -C "$source/tools/testing/selftests/$directory" OUTPUT="$to" ARCH="$arch" CROSS_COMPILE="$prefix" emit_tests \
+    make -s -C "$selftests/$directory" OUTPUT="$to" ARCH="$arch" CROSS_COMPILE="$prefix" emit_tests \
         2>/dev/null | sed -n 's/^.*://p' >"$to/list"
     # Tests that are scripts are not built, and so not there yet.
     while read -r name; do
-        [ -e "$to/$name" ] || cp "$source/tools/testing/selftests/$directory/$name" "$to/" 2>/dev/null || true
+        [ -e "$to/$name" ] || cp "$selftests/$directory/$name" "$to/" 2>/dev/null || true
     done <"$to/list"
 done

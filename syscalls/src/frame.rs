@@ -38,11 +38,16 @@ pub fn push(current: &mut Current, info: &Siginfo, action: &Action) -> Result<()
     Ok(())
 }
 
-/// rt_sigreturn(2). A frame that is not one kills the program.
+/// rt_sigreturn(2). A frame that is not one is SIGSEGV; if only its vector registers are none, then where the frame leads to, so
+/// that a handler of that can return.
 pub fn sigreturn(current: &mut Current, _: &Args) -> Result<usize> {
     match abi::pop_frame(current) {
-        Ok(saved) => {
+        Ok((saved, sound)) => {
             deliver::set_mask(&current.thread, saved.mask);
+            if !sound {
+                send::force(&current.thread, Siginfo::kernel(Signal::SIGSEGV));
+                return Ok(0);
+            }
             if let Ok(stack) = signals::decode_stack(current, saved.stack) {
                 current.alt_stack = stack;
             }

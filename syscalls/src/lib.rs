@@ -12,6 +12,7 @@
 extern crate alloc;
 
 pub mod abi;
+mod adjtimex;
 mod apart;
 mod args;
 mod bounds;

@@ -5,9 +5,9 @@ use crate::args::Args;
 use crate::legacy::OLD;
 use crate::wait::Slow;
 use crate::{
-    capabilities, copying, creation, epolls, fcntl, files, futex, identity, io, kcmp, mapping, membarrier, mounts,
-    names, openat2, ownership, pidfds, polling, prctl, rseq, sched_attr, scheduling, signals, sizes, sockets, stat,
-    system, sysv, time, timers, unshare, xattr,
+    adjtimex, capabilities, copying, creation, epolls, fcntl, files, futex, identity, io, kcmp, mapping, membarrier,
+    mounts, names, openat2, ownership, pidfds, polling, prctl, rseq, sched_attr, scheduling, signals, sizes, sockets,
+    stat, system, sysv, time, timers, unshare, xattr,
 };
 use base::{Errno, Result};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -100,6 +100,7 @@ const FAMILIES: &[Calls] = &[
     mounts::CALLS,
     pidfds::CALLS,
     kcmp::CALLS,
+    adjtimex::CALLS,
     polling::CALLS,
     epolls::CALLS,
     mapping::CALLS,

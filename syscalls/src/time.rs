@@ -31,7 +31,7 @@ pub const CALLS: Calls = &[
 ];
 
 /// What a clock shows. EINVAL for one that does not exist.
-fn read_clock(current: &Current, clock: i32) -> Result<u64> {
+pub fn read_clock(current: &Current, clock: i32) -> Result<u64> {
     if clock < 0 {
         return read_cpu_clock(current, clock);
     }

@@ -60,15 +60,23 @@ pub fn kept(what: &str, arch: Arch, key: &impl Hash) -> Result<PathBuf> {
     Ok(dir.join(format!("{}-{cpus}-{:016x}", arch.name(), hasher.finish())))
 }
 
-/// Takes the output of a runner in the guest apart: `= NAME` begins a result, and each of its lines is behind `| `.
+/// Takes the output of a runner in the guest apart: `= NAME` begins a test's result, each of whose lines is behind `| `. Of two tests with one name the later one gets a number.
 pub fn read(text: &str) -> Results {
     let mut results = Results::new();
-    let mut name = None;
+    let mut name = None::<String>;
     for line in text.lines() {
-        if let Some(next) = line.strip_prefix("= ") {
-            results.insert(next.to_string(), String::new());
-            name = Some(next);
-        } else if let Some((result, line)) = name.and_then(|name| results.get_mut(name)).zip(line.strip_prefix("| ")) {
+        if let Some(next) = line.strip_prefix("= ").map(str::trim_end) {
+            let mut key = next.to_string();
+            let mut number = 2;
+            while results.contains_key(&key) {
+                key = format!("{next} #{number}");
+                number += 1;
+            }
+            results.insert(key.clone(), String::new());
+            name = Some(key);
+        } else if let Some(result) = name.as_ref().and_then(|name| results.get_mut(name))
+            && let Some(line) = line.strip_prefix("| ")
+        {
             *result += line;
             result.push('\n');
         }
@@ -160,5 +168,15 @@ mod tests {
         let text = difference(Some("a\nb\nc\n"), Some("a\nx\nc\n"));
         assert_eq!(text, "      a\n    - b\n    + x\n      c\n");
         assert_eq!(difference(Some("a\n"), None), "    - a\n    + (not run)\n");
+    }
+
+    #[test]
+    fn tests_of_one_name_are_told_apart_and_results_have_the_lines_behind_bars() {
+        let results = read("noise\n= a  \n| ok\nnoise\n= b\n| one\n| FAIL\n= a\n| skipped: no\n= hung\n");
+        assert_eq!(results["a"], "ok\n");
+        assert_eq!(results["b"], "one\nFAIL\n");
+        assert_eq!(results["a #2"], "skipped: no\n");
+        assert_eq!(results["hung"], "");
+        assert_eq!(read(&write(&results)), results);
     }
 }

@@ -6,7 +6,7 @@ use crate::frame::Saved;
 use crate::legacy::Old;
 use crate::table::Calls;
 use arch::addr::VirtAddr;
-use base::{Errno, Result, Timespec};
+use base::{Errno, Error, Result, Timespec};
 use core::mem::MaybeUninit;
 use memory::user::UserPtr;
 use process::Current;
@@ -131,8 +131,8 @@ fn record_head(magic: u32, size: usize) -> u64 {
 }
 
 /// Takes the frame at the stack pointer. What a program may not set is put right or refused by the context
-/// itself.
-pub fn pop_frame(current: &mut Current) -> Result<Saved> {
+/// itself. Also gives whether the vector registers were among it and sound.
+pub fn pop_frame(current: &mut Current) -> Result<(Saved, bool)> {
     let sp = current.cx.sp();
     if !sp.is_multiple_of(16) {
         return Err(Errno::EFAULT.into());
@@ -142,9 +142,12 @@ pub fn pop_frame(current: &mut Current) -> Result<Saved> {
     let ([base, flags], [size, mask]) = (stack.read()?, stack.add(1).read()?);
     let mut general = MaybeUninit::uninit();
     let general = at.add(REGISTERS).cast().read_into(&mut general)?;
-    restore_vectors(current, sp + RECORDS * 8)?;
+    let sound = match restore_vectors(current, sp + RECORDS * 8) {
+        Err(fault @ Error::Fault(_)) => return Err(fault),
+        other => other.is_ok(),
+    };
     current.cx.set_general(general);
-    Ok(Saved { mask: SignalSet(mask), stack: [base, flags, size] })
+    Ok((Saved { mask: SignalSet(mask), stack: [base, flags, size] }, sound))
 }
 
 /// Finds the vector registers among the records; a list without them is refused, as are unknown records.

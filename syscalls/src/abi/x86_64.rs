@@ -166,18 +166,19 @@ fn words(current: &Current, info: &Siginfo, action: &Action, saved: &Saved, fpst
 }
 
 /// Takes the frame that the stack pointer points past the return address of. What a program may not set is put
-/// right or refused by the context itself.
-pub fn pop_frame(current: &mut Current) -> Result<Saved> {
+/// right or refused by the context itself. Also gives whether the vector registers were among it and sound.
+pub fn pop_frame(current: &mut Current) -> Result<(Saved, bool)> {
     let sp = current.cx.sp().wrapping_sub(8);
     let mut words = MaybeUninit::uninit();
     let words = UserPtr::<[u64; INFO]>::new(VirtAddr(sp)).read_into(&mut words)?;
-    match words[FPSTATE] as usize {
-        0 => current.fpu.clear(),
-        fpstate if current.fpu.pop(VirtAddr(fpstate))? => {}
-        _ => return Err(Errno::EFAULT.into()),
+    let (saved, fpstate) = (words[FPSTATE] != 0, VirtAddr(words[FPSTATE] as usize));
+    let restored = saved && current.fpu.pop(fpstate)?;
+    if !restored {
+        current.fpu.clear();
     }
+    let sound = restored || !saved;
     if let Some(general) = words[MCONTEXT..].first_chunk() {
         current.cx.set_regs(general);
     }
-    Ok(Saved { mask: SignalSet(words[SIGMASK]), stack: [words[3], words[4], words[5]] })
+    Ok((Saved { mask: SignalSet(words[SIGMASK]), stack: [words[3], words[4], words[5]] }, sound))
 }

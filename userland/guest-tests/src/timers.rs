@@ -2,12 +2,13 @@
 
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
-use rt::raw::errno::{EINVAL, EOPNOTSUPP};
+use rt::raw::errno::{EFAULT, EINVAL, EOPNOTSUPP, EPERM};
 use rt::raw::general::*;
 use rt::signal;
 use rt::sys::{self, Errno, check};
 use rt::{println, syscall1, syscall2, syscall3, syscall4};
 
+use crate::support::{become_user, call};
 use crate::{Outcome, check, tests};
 
 tests! {
@@ -23,6 +24,7 @@ tests! {
     a_deleted_timer_is_gone,
     a_timer_can_signal_one_thread,
     timers_of_no_clock_are_refused,
+    adjtimex_tells_how_the_clock_is_kept,
 }
 
 const MS: u64 = 1_000_000;
@@ -286,5 +288,28 @@ fn timers_of_no_clock_are_refused() -> Outcome {
     let fd = timerfd(CLOCK_MONOTONIC, 0)?;
     check!(set_fd(fd, 0, u64::MAX, 1_000_000_000).is_err() || set_fd(fd, 0, 0, 0).is_ok());
     check!(set_fd(0, 0, 1, 1).is_err());
+    Ok(())
+}
+
+/// adjtimex(2), clock_adjtime(2).
+fn adjtimex_tells_how_the_clock_is_kept() -> Outcome {
+    // `modes` and `tick` of a `struct timex` are its words 0 and 11.
+    let mut timex = [0u64; 26];
+    let at = timex.as_mut_ptr() as usize;
+    check!(call(__NR_adjtimex, [at])? <= 5);
+    let told = timex;
+    check!((9_000..=11_000).contains(&told[11]) && told[10] < 1_000_000_000);
+    check!(told[9].abs_diff(sys::clock_ns(CLOCK_REALTIME) / 1_000_000_000) <= 1);
+    check!(call(__NR_clock_adjtime, [CLOCK_REALTIME as usize, at])? <= 5);
+    check!(call(__NR_clock_adjtime, [CLOCK_MONOTONIC as usize, at]) == Err(Errno(EOPNOTSUPP)));
+    check!(call(__NR_clock_adjtime, [1000, at]) == Err(Errno(EINVAL)));
+    check!(call(__NR_adjtimex, [8]) == Err(Errno(EFAULT)));
+    become_user(1000)?;
+    // ADJ_FREQUENCY.
+    let mut faster = [0u64; 26];
+    faster[0] = 2;
+    check!(call(__NR_adjtimex, [faster.as_mut_ptr() as usize]) == Err(Errno(EPERM)));
+    let mut asked = [0u64; 26];
+    check!(call(__NR_adjtimex, [asked.as_mut_ptr() as usize])? <= 5);
     Ok(())
 }

@@ -5,7 +5,7 @@
 
 use core::arch::global_asm;
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use rt::raw::general::*;
 use rt::signal;
@@ -20,6 +20,7 @@ tests! {
     a_handler_changes_what_is_restored_by_changing_its_frame,
     vector_registers_survive_other_threads_and_children,
     a_forked_child_inherits_the_vector_registers,
+    a_frame_with_damaged_vector_registers_is_sigsegv_once,
 }
 
 /// What is put into the first, the eighth (which survives calls on aarch64) and the last vector register, 16 bytes each, and
@@ -260,5 +261,38 @@ fn a_forked_child_inherits_the_vector_registers() -> Outcome {
     }
     check!(now == mine);
     check!(sys::wait4(child as i32, 0)?.1 == 0);
+    Ok(())
+}
+
+static DAMAGED: AtomicU32 = AtomicU32::new(0);
+
+/// Damages what says which vector registers follow: a reserved word of the XSAVE header, or the first record's kind.
+extern "C" fn damage(_: i32, _: *mut siginfo_t, context: *mut core::ffi::c_void) {
+    let context = context.cast::<u8>();
+    // SAFETY: the layouts are the kernel's.
+    unsafe {
+        if cfg!(target_arch = "x86_64") {
+            let state = context.add(224).cast::<*mut u8>().read();
+            state.add(528).cast::<u64>().write_volatile(0xfff_ffff);
+        } else {
+            context.add(464).cast::<u32>().write_volatile(0x1234_5678);
+        }
+    }
+}
+
+extern "C" fn count_damage(_: i32, _: *mut siginfo_t, _: *mut core::ffi::c_void) {
+    if DAMAGED.fetch_add(1, Ordering::SeqCst) > 3 {
+        sys::exit_group(1);
+    }
+}
+
+/// sigreturn(2): the rest of the frame has been restored, so that a handler of SIGSEGV returns to where the first one should have.
+fn a_frame_with_damaged_vector_registers_is_sigsegv_once() -> Outcome {
+    signal::handle(SIGUSR1, damage, SA_SIGINFO)?;
+    signal::handle(SIGSEGV, count_damage, 0)?;
+    signal::raise(SIGUSR1)?;
+    check!(DAMAGED.load(Ordering::SeqCst) == 1);
+    signal::raise(SIGUSR1)?;
+    check!(DAMAGED.load(Ordering::SeqCst) == 2);
     Ok(())
 }
