@@ -76,9 +76,13 @@ fn forked(child: Entry) -> Result<u64> {
 }
 
 fn vforked(child: Entry) -> Result<u64> {
-    let stack = map_stack(16 * 1024)?;
+    const STACK: usize = 16 * 1024;
+    let stack = map_stack(STACK)?;
     // SAFETY: the parent stands still until the child has left this memory, so the stack is used by one at a time.
-    children(|| unsafe { clone_on(CLONE_VM | CLONE_VFORK | SIGCHLD, stack, child, 0) })
+    let result = children(|| unsafe { clone_on(CLONE_VM | CLONE_VFORK | SIGCHLD, stack, child, 0) });
+    // SAFETY: nobody is left on it.
+    unsafe { sys::munmap(stack.sub(STACK), STACK)? };
+    result
 }
 
 /// Becomes this program again, which then ends at once.

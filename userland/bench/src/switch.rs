@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use rt::raw::general::*;
 use rt::raw::net::{AF_INET, AF_UNIX, IPPROTO_TCP, TCP_NODELAY, sockaddr_in};
 use rt::sys::{self, Result, check};
-use rt::thread::{Join, map_stack};
+use rt::thread::{Entry, Join, map_stack};
 
 use crate::{measure, time};
 
@@ -48,14 +48,35 @@ extern "C" fn yield_until_stopped(_: usize) -> i32 {
     0
 }
 
+/// The thread on the other side, and its stack, which goes with it: what later rows fork should not have it.
+struct Partner {
+    join: &'static Join,
+    stack: *mut u8,
+}
+
+impl Partner {
+    fn start(entry: Entry, argument: usize) -> Result<Partner> {
+        static JOIN: Join = Join::new();
+        let stack = map_stack(STACK)?;
+        // SAFETY: the stack is new, and stays until `end` has waited for the thread.
+        unsafe { JOIN.spawn(stack, entry, argument)? };
+        Ok(Partner { join: &JOIN, stack })
+    }
+
+    /// Waits for its end, which the caller has brought about.
+    fn end(self) -> Result<()> {
+        self.join.wait();
+        // SAFETY: nobody is left on the stack.
+        unsafe { sys::munmap(self.stack.sub(STACK), STACK) }
+    }
+}
+
 pub fn yield_threads() -> Result<u64> {
     STOP.store(false, Ordering::Relaxed);
-    let partner = Join::new();
-    // SAFETY: the stack is new and `partner` is waited for below.
-    unsafe { partner.spawn(map_stack(STACK)?, yield_until_stopped, 0)? };
+    let partner = Partner::start(yield_until_stopped, 0)?;
     let round = measure(yields);
     STOP.store(true, Ordering::Relaxed);
-    partner.wait();
+    partner.end()?;
     Ok(round? / 2)
 }
 
@@ -168,9 +189,7 @@ extern "C" fn answer_futex(_: usize) -> i32 {
 
 pub fn futex() -> Result<u64> {
     STOP.store(false, Ordering::Relaxed);
-    let partner = Join::new();
-    // SAFETY: the stack is new and `partner` is waited for below.
-    unsafe { partner.spawn(map_stack(STACK)?, answer_futex, 0)? };
+    let partner = Partner::start(answer_futex, 0)?;
     let result = measure(|count| {
         time(|| {
             for _ in 0..count {
@@ -182,7 +201,7 @@ pub fn futex() -> Result<u64> {
     });
     STOP.store(true, Ordering::Relaxed);
     give(&PING);
-    partner.wait();
+    partner.end()?;
     result
 }
 
@@ -223,10 +242,8 @@ extern "C" fn answer_eventfd(answer: usize) -> i32 {
 /// Round trips over two eventfds; with sets, each side waits in its own before it reads.
 fn eventfd_pair(ping: i32, pong: i32, sets: Option<[i32; 2]>) -> Result<u64> {
     STOP.store(false, Ordering::Relaxed);
-    let partner = Join::new();
     let answer = Answer { ping, pong, set: sets.map(|sets| sets[1]) };
-    // SAFETY: the stack is new; `partner` is waited for below, and `answer` lives that long.
-    unsafe { partner.spawn(map_stack(STACK)?, answer_eventfd, &raw const answer as usize)? };
+    let partner = Partner::start(answer_eventfd, &raw const answer as usize)?;
     let result = measure(|count| {
         time(|| {
             for _ in 0..count {
@@ -239,7 +256,7 @@ fn eventfd_pair(ping: i32, pong: i32, sets: Option<[i32; 2]>) -> Result<u64> {
     });
     STOP.store(true, Ordering::Relaxed);
     add(ping)?;
-    partner.wait();
+    partner.end()?;
     let _ = (sys::close(ping), sys::close(pong));
     result
 }
