@@ -70,11 +70,14 @@ pub async fn wait(thread: &Arc<Thread>, which: Which, options: Options) -> Resul
         _ => None,
     };
     let poll = || look(thread, &which, named.as_ref(), options);
-    let queue = named.as_ref().map_or(&process.children_changed, |child| &child.changed);
-    if options.contains(Options::NOHANG) {
-        return poll().unwrap_or(Ok(None));
+    // Mostly the child is dead by now.
+    match poll() {
+        Some(result) => return result,
+        None if options.contains(Options::NOHANG) => return Ok(None),
+        None => {}
     }
-    thread.interruptible(Restart::IfAsked, queue.wait_until(executor::ALL, poll)).await?
+    let queue = named.as_ref().map_or(&process.children_changed, |child| &child.changed);
+    thread.interruptible(Restart::IfAsked, queue.wait_until(executor::ALL, poll).after_failure()).await?
 }
 
 /// One look at the children: `None` if there is nothing yet.

@@ -2,11 +2,11 @@
 
 use crate::args::Args;
 use crate::coredump::Note;
-use crate::frame::Saved;
+use crate::frame::{Saved, unsound};
 use crate::legacy::Old;
 use crate::table::Calls;
 use arch::addr::VirtAddr;
-use base::{Errno, Error, Result, Timespec};
+use base::{Errno, Result, Timespec};
 use core::mem::MaybeUninit;
 use memory::user::UserPtr;
 use process::Current;
@@ -131,8 +131,8 @@ fn record_head(magic: u32, size: usize) -> u64 {
 }
 
 /// Takes the frame at the stack pointer. What a program may not set is put right or refused by the context
-/// itself. Also gives whether the vector registers were among it and sound.
-pub fn pop_frame(current: &mut Current) -> Result<(Saved, bool)> {
+/// itself. Without sound vector registers, see [`unsound`].
+pub fn pop_frame(current: &mut Current) -> Result<Saved> {
     let sp = current.cx.sp();
     if !sp.is_multiple_of(16) {
         return Err(Errno::EFAULT.into());
@@ -142,16 +142,16 @@ pub fn pop_frame(current: &mut Current) -> Result<(Saved, bool)> {
     let ([base, flags], [size, mask]) = (stack.read()?, stack.add(1).read()?);
     let mut general = MaybeUninit::uninit();
     let general = at.add(REGISTERS).cast().read_into(&mut general)?;
-    let sound = match restore_vectors(current, sp + RECORDS * 8) {
-        Err(fault @ Error::Fault(_)) => return Err(fault),
-        other => other.is_ok(),
-    };
+    let sound = restore_vectors(current, sp + RECORDS * 8)?;
     current.cx.set_general(general);
-    Ok((Saved { mask: SignalSet(mask), stack: [base, flags, size] }, sound))
+    if !sound {
+        return Err(unsound(current, SignalSet(mask)));
+    }
+    Ok(Saved { mask: SignalSet(mask), stack: [base, flags, size] })
 }
 
-/// Finds the vector registers among the records; a list without them is refused, as are unknown records.
-fn restore_vectors(current: &mut Current, records: usize) -> Result<()> {
+/// Finds the vector registers among the records. False for a list without them, and for one with unknown records.
+fn restore_vectors(current: &mut Current, records: usize) -> Result<bool> {
     let mut at = 0;
     let mut found = false;
     while at + 8 <= RECORD_BYTES {
@@ -162,11 +162,11 @@ fn restore_vectors(current: &mut Current, records: usize) -> Result<()> {
                 found = current.fpu.pop(VirtAddr(records + at + 8))?;
             }
             (ESR_MAGIC, 16) => {}
-            _ => return Err(Errno::EFAULT.into()),
+            _ => return Ok(false),
         }
         at += size as usize;
     }
-    if found { Ok(()) } else { Err(Errno::EFAULT.into()) }
+    Ok(found)
 }
 
 /// Bytes in `struct stat`.

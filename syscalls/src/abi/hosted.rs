@@ -94,7 +94,7 @@ pub fn push_frame(current: &mut Current, top: usize, info: &Siginfo, action: &Ac
 }
 
 /// Takes the frame at the stack pointer.
-pub fn pop_frame(current: &mut Current) -> Result<(Saved, bool)> {
+pub fn pop_frame(current: &mut Current) -> Result<Saved> {
     let mut words = [0u64; WORDS];
     UserPtr::<u64>::new(VirtAddr(current.cx.sp)).read_slice(&mut words)?;
     let cx = &mut current.cx;
@@ -106,5 +106,5 @@ pub fn pop_frame(current: &mut Current) -> Result<(Saved, bool)> {
     for (arg, word) in cx.args.iter_mut().zip(&words[24..]) {
         *arg = *word as usize;
     }
-    Ok((Saved { mask: SignalSet(words[19]), stack: [words[20], words[21], words[22]] }, true))
+    Ok(Saved { mask: SignalSet(words[19]), stack: [words[20], words[21], words[22]] })
 }

@@ -11,7 +11,7 @@ pub use stat::encode_stat;
 
 use crate::args::Args;
 use crate::coredump::Note;
-use crate::frame::Saved;
+use crate::frame::{Saved, unsound};
 use crate::table::{Calls, fast};
 use arch::addr::VirtAddr;
 use base::{Errno, Result};
@@ -166,19 +166,24 @@ fn words(current: &Current, info: &Siginfo, action: &Action, saved: &Saved, fpst
 }
 
 /// Takes the frame that the stack pointer points past the return address of. What a program may not set is put
-/// right or refused by the context itself. Also gives whether the vector registers were among it and sound.
-pub fn pop_frame(current: &mut Current) -> Result<(Saved, bool)> {
+/// right or refused by the context itself. Without sound vector registers, see [`unsound`].
+pub fn pop_frame(current: &mut Current) -> Result<Saved> {
     let sp = current.cx.sp().wrapping_sub(8);
     let mut words = MaybeUninit::uninit();
     let words = UserPtr::<[u64; INFO]>::new(VirtAddr(sp)).read_into(&mut words)?;
-    let (saved, fpstate) = (words[FPSTATE] != 0, VirtAddr(words[FPSTATE] as usize));
-    let restored = saved && current.fpu.pop(fpstate)?;
-    if !restored {
-        current.fpu.clear();
-    }
-    let sound = restored || !saved;
+    let sound = match words[FPSTATE] as usize {
+        0 => {
+            current.fpu.clear();
+            true
+        }
+        fpstate => current.fpu.pop(VirtAddr(fpstate))?,
+    };
     if let Some(general) = words[MCONTEXT..].first_chunk() {
         current.cx.set_regs(general);
     }
-    Ok((Saved { mask: SignalSet(words[SIGMASK]), stack: [words[3], words[4], words[5]] }, sound))
+    let mask = SignalSet(words[SIGMASK]);
+    if !sound {
+        return Err(unsound(current, mask));
+    }
+    Ok(Saved { mask, stack: [words[3], words[4], words[5]] })
 }

@@ -4,7 +4,7 @@
 //! process's lock, set the thread's condition, wake the thread.
 
 use super::stop::StopState;
-use super::{Action, DefaultAction, Disposition, Siginfo, Signal, SignalSet, stop};
+use super::{DefaultAction, Disposition, Siginfo, Signal, SignalSet, stop};
 use crate::process::Shared;
 use crate::thread::Conditions;
 use crate::tree::{self, Tree};
@@ -30,7 +30,7 @@ pub fn to_process(process: &Arc<Process>, info: Siginfo) -> Result<(), Errno> {
         // Going on is announced to the parent, whom the tree lock guards.
         return to_process_locked(&tree::lock(), process, info);
     }
-    queue(process, None, process.id(), info, None).map(drop)
+    queue(process, None, LEADER, info, None).map(drop)
 }
 
 /// Sends a signal to the caller's own process, from `me`: as [`to_process`], but if the caller is to take it, it is awake.
@@ -38,12 +38,12 @@ pub fn to_own_process(me: &Arc<Thread>, info: Siginfo) -> Result<(), Errno> {
     if info.signal == Signal::SIGCONT || info.signal.is_stop() {
         return to_process(&me.process, info);
     }
-    queue(&me.process, None, me.process.id(), info, Some(me)).map(drop)
+    queue(&me.process, None, LEADER, info, Some(me)).map(drop)
 }
 
 /// As [`to_process`], where the caller holds the tree: signals to groups are atomic against fork.
 pub fn to_process_locked(tree: &Tree, process: &Arc<Process>, info: Siginfo) -> Result<(), Errno> {
-    to_process_by(tree, process, process.id(), info)
+    to_process_by(tree, process, LEADER, info)
 }
 
 /// As [`to_process_locked`], for what happened to a child of the process' thread `thread`: that one decides whether the signal is
@@ -62,13 +62,13 @@ pub fn to_thread(thread: &Arc<Thread>, info: Siginfo) -> Result<(), Errno> {
     if info.signal == Signal::SIGCONT || info.signal.is_stop() {
         return to_thread_locked(&tree::lock(), thread, info);
     }
-    queue(process, Some(thread), thread.id(), info, None).map(drop)
+    queue(process, Some(thread), LEADER, info, None).map(drop)
 }
 
 /// As [`to_thread`], where the caller holds the tree.
 pub fn to_thread_locked(tree: &Tree, thread: &Arc<Thread>, info: Siginfo) -> Result<(), Errno> {
     let process = &thread.process;
-    if let Some(report) = queue(process, Some(thread), thread.id(), info, None)? {
+    if let Some(report) = queue(process, Some(thread), LEADER, info, None)? {
         stop::notify_parent(tree, process, report);
     }
     Ok(())
@@ -102,7 +102,11 @@ pub fn to_group(group: u32, info: Siginfo) {
     }
 }
 
-/// Queues the signal, unless it is ignored and not held back by the thread `asked`, and wakes whom it concerns, unless that is `me`, who is awake. Returns what the parent is to be told.
+/// Stands for a process's leader, whose number need not be looked up for it.
+const LEADER: u32 = 0;
+
+/// Queues the signal, unless it is ignored and not held back by the thread that it is for or else `asked`, and wakes whom it concerns,
+/// unless that is `me`, who is awake. Returns what the parent is to be told.
 fn queue(
     process: &Arc<Process>,
     target: Option<&Arc<Thread>>,
@@ -119,7 +123,10 @@ fn queue(
         return Ok(report);
     }
     let action = shared.actions.get(signal);
-    if signal == Signal::SIGKILL || shared.group_exit.is_some() || is_ignored(&shared, &action, asked, signal) {
+    if signal == Signal::SIGKILL
+        || shared.group_exit.is_some()
+        || action.ignores(signal) && !is_held_back(process, &shared, target, asked, signal)
+    {
         return Ok(report);
     }
     // What will end the process does so now, also where it waits for nothing but its death (vfork). One that is stopped takes it
@@ -168,10 +175,12 @@ fn prepare(process: &Process, shared: &mut Shared, signal: Signal) -> Option<sto
     }
 }
 
-/// Whether the signal would have no effect and need not be queued. One that is ignored is queued even so where the thread
-/// `asked` (another if that is gone) blocks it: the action may change before it is unblocked. As on Linux no others are asked,
-/// so that a child's end costs no more in a process with many threads.
-fn is_ignored(shared: &Shared, action: &Action, asked: u32, signal: Signal) -> bool {
-    let thread = || shared.threads.get(&asked).or_else(|| shared.threads.values().next());
-    action.ignores(signal) && !thread().is_some_and(|thread| thread.holds_back(signal))
+/// Whether an ignored signal is queued all the same: where the thread that it is for, or else `asked` (another if that is gone),
+/// blocks it, for the action may change before it is unblocked. As on Linux no others are asked, so that a child's end costs no
+/// more in a process with many threads.
+#[cold]
+fn is_held_back(process: &Process, shared: &Shared, target: Option<&Arc<Thread>>, asked: u32, signal: Signal) -> bool {
+    let asked = if asked == LEADER { process.id() } else { asked };
+    let other = || shared.threads.get(&asked).or_else(|| shared.threads.values().next());
+    target.or_else(other).is_some_and(|thread| thread.holds_back(signal))
 }
