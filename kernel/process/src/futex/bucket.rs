@@ -172,7 +172,7 @@ mod tests {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let random = (seed >> 33) as usize;
             // It grows for a while, and then shrinks.
-            let remove = if number < 2000 { random % 4 == 0 } else { random % 4 != 0 };
+            let remove = random.is_multiple_of(4) == (number < 2000);
             if !remove {
                 bucket.try_reserve().unwrap();
                 bucket.push_back(number);
