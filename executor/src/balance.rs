@@ -1,9 +1,9 @@
 //! Evening out what CPUs have to do.
 //!
 //! An idle CPU steals. That leaves busy ones as they are, one with thirty tasks beside one with a single task that never
-//! waits, and a task's share would depend on where it happened to start. So a CPU on which tasks wait looks now and then, when a slice
-//! has been used up, whether another has fewer, and sends it half of the difference. The one with more does it: the one with fewer may run a
-//! program that does not come into the kernel for as long as nobody waits beside it.
+//! waits, and a task's share would depend on where it happened to start. So a CPU on which tasks wait looks now and then,
+//! when a slice has been used up, whether another has fewer, and sends it half of the difference. The one with more does it:
+//! the one with fewer may run a program that does not come into the kernel for as long as nobody waits beside it.
 //!
 //! Tasks count alike, whatever their weight. Real-time ones stay where they are, as does who is in the wake slot.
 

@@ -6,9 +6,11 @@
 //! meeting points with wakers (see `idle` and `inbox`). The rest is written by its own CPU alone.
 
 mod accounting;
+mod stealing;
 
 pub(crate) use accounting::runtime;
 pub use accounting::{account, current_cpu_time};
+use stealing::steal;
 
 use crate::MAX_CPUS;
 use crate::balance::{self, balance};
@@ -581,23 +583,4 @@ pub(crate) fn reclassify(entity: &Entity) {
 pub(crate) fn is_runnable(entity: &Entity) -> bool {
     let cpus = &machine::get().cpus[..platform::cpu_count()];
     cpus.iter().any(|cpu| cpu.current.is(entity) || cpu.gauge.len() > 0 && cpu.queue.lock().holds(entity))
-}
-
-/// Takes a task from another CPU's queue.
-#[cold]
-#[inline(never)]
-fn steal(machine: &Machine, me: usize) -> Option<Ready> {
-    let cpus = platform::cpu_count();
-    for step in 1..cpus {
-        let victim = &machine.cpus[(me + step) % cpus];
-        if victim.gauge.len() == 0 {
-            continue;
-        }
-        let Some(mut queue) = victim.queue.try_lock() else { continue };
-        if let Some(task) = queue.steal(&victim.gauge, me) {
-            trace::about(task.metadata(), Point::Migrate, me as u64);
-            return Some(task);
-        }
-    }
-    None
 }

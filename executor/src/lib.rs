@@ -35,8 +35,6 @@
 
 extern crate alloc;
 
-mod balance;
-mod budget;
 mod completion;
 mod inbox;
 mod list;
@@ -48,6 +46,10 @@ mod wait;
 
 // The scheduler's state is static (loom's atomics cannot be), so the models
 // exercise its parts: the inbox, the idle handshake and the wait queue.
+#[cfg(not(loom))]
+mod balance;
+#[cfg(not(loom))]
+mod budget;
 #[cfg(not(loom))]
 mod calendar;
 #[cfg(not(loom))]
@@ -75,7 +77,6 @@ mod timer;
 pub mod trace;
 mod yields;
 
-pub use budget::Budget;
 pub use completion::{Completion, Event};
 pub use lock::{Mutex, MutexGuard, ReadGuard, RwLock, WriteGuard};
 pub use platform::Platform;
@@ -84,6 +85,8 @@ pub use platform::hooks as __hooks;
 pub use wait::{ALL, Arrival, Awaited, Observer, ObserverId, Wait, WaitQueue};
 pub use yields::{YieldNow, yield_now};
 
+#[cfg(not(loom))]
+pub use budget::Budget;
 #[cfg(not(loom))]
 pub use cpu::{
     Step, account, current_cpu_time, disturb, enter_idle, has_work, is_alone, is_quiet, is_settled, leave_idle,

@@ -6,7 +6,6 @@
 //! it is empty is one block at most.
 
 use alloc::collections::{TryReserveError, VecDeque};
-use core::ops::{Index, IndexMut};
 
 /// How many entries make a block: a page of them.
 const BLOCK: usize = 64;
@@ -16,11 +15,13 @@ pub(super) struct Bucket<T> {
     front: VecDeque<T>,
     /// What comes after `front`; none of them is empty.
     rest: VecDeque<VecDeque<T>>,
+    /// Room for the next block, where that has been reserved.
+    spare: VecDeque<T>,
 }
 
 impl<T> Bucket<T> {
     pub const fn new() -> Bucket<T> {
-        Bucket { front: VecDeque::new(), rest: VecDeque::new() }
+        Bucket { front: VecDeque::new(), rest: VecDeque::new(), spare: VecDeque::new() }
     }
 
     /// Makes room for one more.
@@ -34,7 +35,10 @@ impl<T> Bucket<T> {
         match self.rest.back_mut() {
             // A block has its full size from the first.
             Some(last) if last.len() < BLOCK => Ok(()),
-            _ => self.rest.try_reserve(1),
+            _ => {
+                self.rest.try_reserve(1)?;
+                self.spare.try_reserve_exact(BLOCK)
+            }
         }
     }
 
@@ -53,7 +57,7 @@ impl<T> Bucket<T> {
         match self.rest.back_mut() {
             Some(last) if last.len() < BLOCK => last.push_back(entry),
             _ => {
-                let mut block = VecDeque::with_capacity(BLOCK);
+                let mut block = core::mem::take(&mut self.spare);
                 block.push_back(entry);
                 self.rest.push_back(block);
             }
@@ -125,6 +129,13 @@ impl<T> Bucket<T> {
         self.rest.get(number.checked_sub(1)?)?.get(at)
     }
 
+    pub fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        match self.locate(at)? {
+            (0, at) => self.front.get_mut(at),
+            (number, at) => self.rest.get_mut(number - 1)?.get_mut(at),
+        }
+    }
+
     /// The place of the first one that `wanted` accepts.
     #[inline]
     pub fn position(&self, wanted: impl FnMut(&T) -> bool) -> Option<usize> {
@@ -134,28 +145,6 @@ impl<T> Bucket<T> {
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.front.iter().chain(self.rest.iter().flatten())
-    }
-}
-
-impl<T> Index<usize> for Bucket<T> {
-    type Output = T;
-
-    #[inline]
-    fn index(&self, at: usize) -> &T {
-        match self.get(at) {
-            Some(entry) => entry,
-            None => panic!("no entry at {at}"),
-        }
-    }
-}
-
-impl<T> IndexMut<usize> for Bucket<T> {
-    fn index_mut(&mut self, at: usize) -> &mut T {
-        match self.locate(at) {
-            Some((0, at)) => &mut self.front[at],
-            Some((number, at)) => &mut self.rest[number - 1][at],
-            None => panic!("no entry at {at}"),
-        }
     }
 }
 
@@ -181,8 +170,8 @@ mod tests {
                 assert_eq!(bucket.pop_front(), model.pop_front());
             } else if !model.is_empty() {
                 let at = random / 8 % model.len();
-                assert_eq!(bucket[at], model[at]);
-                bucket[at] += 1;
+                assert_eq!(bucket.get(at), model.get(at));
+                *bucket.get_mut(at).unwrap() += 1;
                 model[at] += 1;
                 assert_eq!(bucket.remove(at), model.remove(at));
             }

@@ -409,7 +409,9 @@ fn try_requeue(
         } else if moved < requeue as usize {
             match &mut target {
                 None => {
-                    source[at].moved(to_key);
+                    if let Some(waiter) = source.get_mut(at) {
+                        waiter.moved(to_key);
+                    }
                     at += 1;
                 }
                 Some(target) => {

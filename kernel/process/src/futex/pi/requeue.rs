@@ -147,8 +147,9 @@ fn try_requeue(addr: VirtAddr, lock: VirtAddr, from: Key, to: Key, count: u32, e
     let mut failed = None;
     while done < most
         && let Some(at) = bucket.position(|waiter| waiter.key == from)
+        && let Some(waiter) = bucket.get(at)
     {
-        if let Err(errno) = graph.enqueue(to, &owner, &bucket[at].thread, bucket[at].ticket) {
+        if let Err(errno) = graph.enqueue(to, &owner, &waiter.thread, waiter.ticket) {
             failed = Some(errno);
             break;
         }
