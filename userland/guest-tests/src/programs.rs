@@ -21,6 +21,7 @@ tests! {
     a_string_of_128_kib_is_too_long_for_a_program,
     who_has_waited_for_a_program_may_write_its_file,
     a_program_is_moved_by_a_multiple_of_its_alignment,
+    alignments_beyond_all_addresses_move_no_program_out_of_user_space,
 }
 
 const PATH: &CStr = c"/tmp/guest-tests-program";
@@ -274,27 +275,46 @@ const TELL: &[u8] = &[
     0x01, 0, 0, 0xd4, // svc #0
 ];
 
-/// A program of one segment, to be moved by multiples of 2 MiB.
-fn a_program_is_moved_by_a_multiple_of_its_alignment() -> Outcome {
+/// A position-independent program of one segment, to be read and executed, at an address with an alignment: what it does first is
+/// to exit with bits 12 to 19 of where it lies as its status.
+fn movable(vaddr: u64, align: u64) -> [u8; 256] {
     const MACHINE: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
     let mut file = [0; 256];
     let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, b"\x7fELF\x02\x01\x01");
     put(16, &[3, 0, MACHINE as u8, 0, 1]);
-    put(24, &120u64.to_le_bytes());
+    put(24, &(vaddr + 120).to_le_bytes());
     put(32, &64u64.to_le_bytes());
     put(52, &[64, 0, 56, 0, 1]);
-    // PT_LOAD to be read and executed: all of the file.
     put(64, &[1, 0, 0, 0, 5]);
+    put(80, &vaddr.to_le_bytes());
     put(96, &256u64.to_le_bytes());
     put(104, &256u64.to_le_bytes());
-    put(112, &(2u64 << 20).to_le_bytes());
+    put(112, &align.to_le_bytes());
     put(120, TELL);
-    write_program(&file)?;
+    file
+}
+
+/// A program of one segment, to be moved by multiples of 2 MiB.
+fn a_program_is_moved_by_a_multiple_of_its_alignment() -> Outcome {
+    write_program(&movable(0, 2 << 20))?;
     for _ in 0..8 {
         let status = in_child(|| Err(execute(PATH).into()))?;
         println!("bits 12 to 19 of its address: {:#x}", status >> 8);
         check!(status == 0);
+    }
+    sys::unlink(PATH)?;
+    Ok(())
+}
+
+/// Nothing lies at a multiple of such alignments but 0, which only the privileged may map on Linux, and nobody here.
+fn alignments_beyond_all_addresses_move_no_program_out_of_user_space() -> Outcome {
+    for vaddr in [0, 0x7fff_ffff_d000] {
+        for align in [1 << 46, 1 << 47, 1 << 48, 1 << 63] {
+            write_program(&movable(vaddr, align))?;
+            let status = in_child(|| Err(execute(PATH).into()))?;
+            println!("alignment {align:#x} at {vaddr:#x}: status {status:#x}");
+        }
     }
     sys::unlink(PATH)?;
     Ok(())

@@ -59,12 +59,13 @@ pub(super) async fn build(current: &Current, request: &Request, opened: &Opened,
         None => None,
     };
     let (low, high) = program.extent()?;
-    // Below the base for a program whose addresses are high.
+    // Below zero for a program whose addresses are high. One that asks for more alignment than there are addresses would lie
+    // at 0, where nothing is mapped.
     let bias = match program.is_fixed() {
         true => 0,
         false => {
-            let bias = (PROGRAM_BASE + random_pages(&request.random, 2, 28)).wrapping_sub(low);
-            bias & !(program.alignment() - 1)
+            let start = (PROGRAM_BASE + random_pages(&request.random, 2, 28)) & !(program.alignment() - 1);
+            start.wrapping_sub(low)
         }
     };
     let brk = bias.wrapping_add(high).next_multiple_of(PAGE_SIZE) + random_pages(&request.random, 3, 13);
