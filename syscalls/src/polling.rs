@@ -78,6 +78,17 @@ impl Targets {
         }
     }
 
+    /// Itself, if `added` says that all are there; else lets go of them.
+    pub async fn complete(self, added: Result<usize>) -> Result<Targets> {
+        match added {
+            Ok(_) => Ok(self),
+            Err(error) => {
+                self.release().await;
+                Err(error)
+            }
+        }
+    }
+
     /// Lets go of them, a part at a time.
     async fn release(mut self) {
         while self.many.len() > PART {
@@ -130,7 +141,15 @@ pub async fn wait(
     mut look: impl Look,
 ) -> Result<usize> {
     if !targets.many.is_empty() || count > PART {
-        return wait_for_many(current, targets, deadline, count, look).await;
+        let mut crowd = Crowd::default();
+        let result = wait_among(&mut crowd, &targets, deadline, current, count, look).await;
+        while !crowd.is_empty() {
+            crowd.shorten(PART);
+            executor::preempt().await;
+        }
+        drop(crowd);
+        targets.release().await;
+        return result;
     }
     loop {
         let check = || match look(0..count, false) {
@@ -146,15 +165,17 @@ pub async fn wait(
     }
 }
 
-async fn wait_for_many(
-    current: &Current,
-    targets: Targets,
+/// [`wait`] for many: they join `crowd`, whatever comes of it.
+async fn wait_among<'a>(
+    crowd: &mut Crowd<'a>,
+    targets: &'a Targets,
     deadline: Option<u64>,
+    current: &Current,
     count: usize,
     mut look: impl Look,
 ) -> Result<usize> {
     let watched = 2 + targets.many.len();
-    let mut crowd = Crowd::with_capacity(watched)?;
+    crowd.reserve(watched)?;
     in_parts(current, watched, |part| {
         for i in part {
             crowd.push(&targets.watch(i))?;
@@ -162,30 +183,21 @@ async fn wait_for_many(
         Ok(0)
     })
     .await?;
-    let result = loop {
+    loop {
         crowd.begin();
         in_parts(current, crowd.len(), |part| {
             crowd.arm(part);
             Ok(0)
         })
         .await?;
-        match in_parts(current, count, |part| look(part, false)).await {
-            Ok(0) => {}
-            other => break other,
+        match in_parts(current, count, |part| look(part, false)).await? {
+            0 => {}
+            n => return Ok(n),
         }
-        match bounded(current, Restart::IfUnhandled, deadline, crowd.sleep()).await {
-            Ok(Some(())) => {}
-            Ok(None) => break in_parts(current, count, |part| look(part, true)).await,
-            Err(error) => break Err(error),
+        if bounded(current, Restart::IfUnhandled, deadline, crowd.sleep()).await?.is_none() {
+            return in_parts(current, count, |part| look(part, true)).await;
         }
-    };
-    while !crowd.is_empty() {
-        crowd.shorten(PART);
-        executor::preempt().await;
     }
-    drop(crowd);
-    targets.release().await;
-    result
 }
 
 /// `struct pollfd`.
@@ -279,7 +291,7 @@ impl Polling {
 
     async fn targets(&self, current: &Current) -> Result<Targets> {
         let mut targets = Targets::default();
-        in_parts(current, self.count, |part| {
+        let added = in_parts(current, self.count, |part| {
             if part.start == 0 {
                 targets.clear();
             }
@@ -294,8 +306,8 @@ impl Polling {
             })?;
             Ok(0)
         })
-        .await?;
-        Ok(targets)
+        .await;
+        targets.complete(added).await
     }
 
     /// A wait whose end the program cannot look up: interrupted, it goes on to the same end.

@@ -150,7 +150,7 @@ impl Selecting {
     async fn targets(&self, current: &Current, count: usize) -> Result<Targets> {
         let mut targets = Targets::default();
         let mut asked = None;
-        in_parts(current, count, |part| {
+        let added = in_parts(current, count, |part| {
             if part.start == 0 {
                 targets.clear();
                 asked = Some(self.read(count)?);
@@ -167,8 +167,8 @@ impl Selecting {
             })?;
             Ok(0)
         })
-        .await?;
-        Ok(targets)
+        .await;
+        targets.complete(added).await
     }
 
     async fn wait(&self, current: &Current, deadline: Option<u64>) -> Result<usize> {

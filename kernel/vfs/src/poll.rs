@@ -92,13 +92,20 @@ impl Wake for Told {
     }
 }
 
-impl<'a> Crowd<'a> {
-    /// Nobody, with room for so many. ENOMEM.
-    pub fn with_capacity(n: usize) -> Result<Crowd<'a>> {
-        let mut waits = Vec::new();
-        waits.try_reserve_exact(n).map_err(|_| Errno::ENOMEM)?;
+impl Default for Crowd<'_> {
+    fn default() -> Self {
         let told = Arc::new(Told { told: AtomicBool::new(false), sleeper: AtomicWaker::new() });
-        Ok(Crowd { waker: told.clone().into(), told, waits })
+        Crowd { waker: told.clone().into(), told, waits: Vec::new() }
+    }
+}
+
+impl<'a> Crowd<'a> {
+    /// Makes room for so many more. ENOMEM.
+    pub fn reserve(&mut self, n: usize) -> Result<()> {
+        if n > CHUNK {
+            memory::admit(n * size_of::<Pin<Box<Registration>>>()).map_err(|_| Errno::ENOMEM)?;
+        }
+        Ok(self.waits.try_reserve_exact(n).map_err(|_| Errno::ENOMEM)?)
     }
 
     /// Adds a file, which does not tell yet. ENOMEM.
