@@ -136,7 +136,9 @@ fn check_clone3(record: &[u64; CLONE3_WORDS], size: usize) -> Result<Request> {
 
 /// exit(2).
 pub fn exit(current: &mut Current, args: &Args) -> Result<usize> {
-    current.exiting = Some((args.int(0) & 0xff) << 8);
+    let status = (args.int(0) & 0xff) << 8;
+    current.exiting = Some(status);
+    current.thread.process.begin_exit(status);
     current.thread.set(Conditions::EXIT);
     Ok(0)
 }

@@ -320,7 +320,7 @@ fn link(parent: &Current, request: &Request, thread: &Arc<Thread>, process: Opti
     refuse_if_disturbed(&parent.thread)?;
     match process {
         None => {
-            shared.threads.insert(thread.id(), thread.clone());
+            shared.add(thread);
             // Born during a group stop: it stops with the others.
             match &mut shared.stop {
                 StopState::Running => {}
@@ -334,7 +334,7 @@ fn link(parent: &Current, request: &Request, thread: &Arc<Thread>, process: Opti
         }
         Some(process) => {
             drop(shared);
-            process.shared.lock().threads.insert(thread.id(), thread.clone());
+            process.shared.lock().add(thread);
             let creator = &parent.thread.process;
             let (group, detached, adopter) = {
                 let links = creator.links(&tree);
@@ -396,7 +396,7 @@ pub fn first(fs: Arc<FsContext>) -> Result<Current> {
     };
     let thread = Thread::new(process.clone(), crate::SignalSet::EMPTY, view);
     pid.set_thread(&thread);
-    process.shared.lock().threads.insert(thread.id(), thread.clone());
+    process.shared.lock().add(&thread);
     let mut tree = tree::lock();
     tree::join_group(&mut tree, &process, &group);
     tree.processes += 1;

@@ -59,6 +59,8 @@ pub struct Process {
 pub struct Shared {
     /// The live threads by id. A leader that exited is not among them.
     pub threads: Few<u32, Arc<Thread>>,
+    /// How many threads have not called exit(2).
+    pub(crate) staying: usize,
     /// Signals sent to the process.
     pub pending: Pending,
     /// Whether it runs.
@@ -97,6 +99,7 @@ impl Process {
                 rank::PROCESS,
                 Shared {
                     threads: Few::new(),
+                    staying: 0,
                     pending: Pending::new(),
                     stop: StopState::Running,
                     stop_round: 0,
@@ -235,6 +238,16 @@ impl Process {
         self.shared.lock().begin_group_exit(self, status);
     }
 
+    /// A thread begins to exit by itself. If all have, the process's status is decided: it is that of the last to begin, for
+    /// who joins a thread sees it gone before it is, and may then exit with a status that counts.
+    pub fn begin_exit(&self, status: i32) {
+        let mut shared = self.shared.lock();
+        shared.staying -= 1;
+        if shared.staying == 0 {
+            shared.group_exit.get_or_insert(status);
+        }
+    }
+
     /// The status the process exits with, once that is decided.
     pub fn exit_status(&self) -> Option<i32> {
         self.shared.lock().group_exit
@@ -254,6 +267,12 @@ impl Shared {
             return Err(Error::Interrupted(base::Restart::Always));
         }
         Ok(())
+    }
+
+    /// One more thread.
+    pub(crate) fn add(&mut self, thread: &Arc<Thread>) {
+        self.threads.insert(thread.id(), thread.clone());
+        self.staying += 1;
     }
 
     /// As [`Process::exit_group`], under the lock.

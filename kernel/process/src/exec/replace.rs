@@ -93,6 +93,7 @@ async fn end_other_threads(current: &mut Current) -> Result<()> {
     let mut shared = process.shared.lock();
     shared.exec = None;
     ended?;
+    shared.staying = 1;
     if !thread.is_leader() {
         // The leader has exited but was not released: its number is taken over.
         shared.threads.remove(&thread.id());
