@@ -333,10 +333,11 @@ fn a_sequence_is_aborted_by_a_membarrier() -> Outcome {
     let join = Join::new();
     // SAFETY: the stack is new and the thread is waited for.
     unsafe { join.spawn(map_stack(16 * 1024)?, spin_in_a_sequence, 0)? };
-    check!(eventually(|| OTHER.sequence.load(SeqCst) != 0));
     for _ in 0..200 {
-        // It is in the sequence, or was aborted by a switch and is about to begin anew.
         let before = RESULT.load(SeqCst);
+        // What its last instruction before the sequence stores, an abort clears. So it is in the sequence now, or was aborted by
+        // a switch and counts that.
+        check!(eventually(|| OTHER.sequence.load(SeqCst) != 0));
         call(__NR_membarrier, [SEQUENCES, 0, 0])?;
         check!(eventually(|| RESULT.load(SeqCst) != before));
     }
