@@ -14,6 +14,8 @@ kernel := "ours"
 # How long each stressor is run.
 seconds := ""
 
+# Setup leaves a cargo there if the one of the machine's own would not do.
+export PATH := absolute_path(env("CARGO_TARGET_DIR", "target")) / "setup/bin" + ":" + env("PATH")
 export POLLUX_SMP := smp
 export POLLUX_MEM := mem
 export POLLUX_APPEND := append

@@ -19,35 +19,64 @@ ARM=aarch64-unknown-none-softfloat
 OLDEST=88
 
 . tests/install.sh
+rm -f "$out/setup/bin"
+PATH=$(realpath "$out")/setup/bin:$PATH
 
 # minor CARGO: the minor version of a cargo that works, or nothing
 minor() { "$1" --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p'; }
 
 new_enough() { version=$(minor "$1"); [ -n "$version" ] && [ "$version" -ge "$OLDEST" ]; }
 
-debian_rust() {
-    have apt-get || give_up "no usable Rust: install rustup, and with it: rustup target add $X86 $ARM"
-    if ! { [ -x /usr/bin/rustc ] && new_enough /usr/bin/cargo && [ -d /usr/lib/rustlib/src/rust/library ]; }; then
-        apt_update
-        if available rustc-web; then
-            install "Rust, and the source of its core library" rustc-web cargo-web rust-web-src
-        elif available rustc && available rust-src; then
-            install "Rust, and the source of its core library" rustc cargo rust-src
-        fi
-        new_enough /usr/bin/cargo || give_up "this system packages no Rust 1.$OLDEST or later.
-setup: Install rustup, then: rustup target add $X86 $ARM; and run this again."
+# The cargo of this machine's own programs can also check their form.
+complete() { new_enough cargo && cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; }
+
+# Where the system's own Rust is, if that is new enough and the source of its core library is there.
+system_rust() {
+    for bin in /usr/bin /usr/lib/rust-1.*/bin; do
+        new_enough "$bin/cargo" && [ -d "$("$bin/rustc" --print sysroot)/lib/rustlib/src/rust/library" ] && return
+    done
+    return 1
+}
+
+# What the system's Rust consists of: Debian keeps a recent one for browsers, Ubuntu some beside one another.
+rust_packages() {
+    if available rustc-web; then
+        echo rustc-web cargo-web rust-web-src rustfmt-web rust-web-clippy
+        return
     fi
+    newest=$(apt-cache pkgnames rustc-1. | sed -n 's/^rustc-1\.\([0-9]*\)$/\1/p' | sort -n | tail -n 1)
+    if [ "${newest:-0}" -ge "$OLDEST" ]; then
+        echo "rustc-1.$newest cargo-1.$newest rust-1.$newest-src rustfmt-1.$newest rust-1.$newest-clippy"
+    else
+        echo rustc cargo rust-src rustfmt rust-clippy
+    fi
+}
+
+install_rust() {
+    have apt-get || give_up "no usable Rust: install rustup, and with it: rustup target add $X86 $ARM"
+    apt_update
+    # One word for each package.
+    # shellcheck disable=SC2046
+    install "Rust, the source of its core library, and what checks form" $(rust_packages)
+    system_rust || give_up "this system packages no Rust 1.$OLDEST or later.
+setup: Install rustup, then: rustup target add $X86 $ARM; and run this again."
+}
+
+debian_rust() {
+    system_rust || install_rust
     linker=
-    for name in ld.lld-19 ld.lld-20 ld.lld-21 ld.lld; do
+    for name in ld.lld-19 ld.lld-20 ld.lld-21 ld.lld-22; do
         have $name && { linker=$name; break; }
     done
     if [ -z "$linker" ]; then
         apt_update
-        if available lld-19; then install "the linker for both architectures" lld-19; linker=ld.lld-19
-        else install "the linker for both architectures" lld; linker=ld.lld; fi
+        for version in 19 20 21 22; do
+            available lld-$version && { install "the linker for both architectures" lld-$version; linker=ld.lld-$version; break; }
+        done
+        [ -n "$linker" ] || { install "the linker for both architectures" lld; linker=ld.lld; }
     fi
-    printf 'cargo=/usr/bin/cargo\nrustc=/usr/bin/rustc\nlinker=%s\n' "$linker" >"$out/setup/toolchain"
-    say "bare-metal targets: Debian's compiler, with the core library built from source; linker $linker"
+    printf 'cargo=%s/cargo\nrustc=%s/rustc\nlinker=%s\n' "$bin" "$bin" "$linker" >"$out/setup/toolchain"
+    say "bare-metal targets: the system's compiler in $bin, with the core library built from source; linker $linker"
 }
 
 rustup_targets() { rustup target list --installed 2>/dev/null | grep -cxE "$X86|$ARM"; }
@@ -77,7 +106,16 @@ if new_enough cargo && have rustup && [ "$(rustup_targets)" = 2 ]; then
 else
     debian_rust
 fi
-new_enough cargo || give_up "the cargo that comes first in PATH is older than 1.$OLDEST or does not work"
+if ! complete && new_enough cargo && have rustup; then
+    say "adding rustfmt and clippy to rustup's toolchain (60 s at most)"
+    timeout 60 rustup component add rustfmt clippy >/dev/null 2>&1 || say "they cannot be had here"
+fi
+if ! complete; then
+    # The other scripts and the recipes look here first.
+    { system_rust && [ -x "$bin/cargo-fmt" ] && [ -x "$bin/cargo-clippy" ]; } || install_rust
+    ln -sfn "$bin" "$out/setup/bin"
+fi
+complete || give_up "no cargo 1.$OLDEST or later with rustfmt and clippy was found or could be installed"
 
 say "fetching crates, and building the harness and the guest programs once"
 cargo fetch -q --locked
