@@ -17,6 +17,9 @@ tests! {
 /// More processes than it takes.
 const MOST: usize = 400;
 
+/// So much is left for the kernel to use; what there is besides goes to a program first, which is quick.
+const LEFT: u64 = 256 << 20;
+
 /// Runs `fill` in one process after another until one of them says that it got no more, or is gone. Each stays until the end.
 fn fill_memory(fill: fn(ready: i32) -> bool) -> Outcome {
     if !alone() {
@@ -24,7 +27,16 @@ fn fill_memory(fill: fn(ready: i32) -> bool) -> Outcome {
     }
     let before = sys::memory().0;
     let ready = sys::pipe(0)?;
-    let mut children = 0;
+    let mut children = 1;
+    if sys::fork()? == 0 {
+        let len = before.saturating_sub(LEFT) as usize;
+        if let Ok(memory) = sys::mmap_anonymous(len) {
+            // SAFETY: the mapping is of that length, and nobody else's.
+            unsafe { memory.write_bytes(1, len) };
+        }
+        stay(ready[1], b"f");
+    }
+    sys::read(ready[0], &mut [0])?;
     let mut refused = false;
     while !refused && children < MOST {
         match sys::fork() {
@@ -35,11 +47,7 @@ fn fill_memory(fill: fn(ready: i32) -> bool) -> Outcome {
                     let _ = sys::close(score);
                 }
                 let _ = set_limit(RLIMIT_NOFILE, 200_000);
-                let word: &[u8] = if fill(ready[1]) { b"r" } else { b"f" };
-                let _ = sys::write(ready[1], word);
-                loop {
-                    sys::sleep_ms(1000);
-                }
+                stay(ready[1], if fill(ready[1]) { b"r" } else { b"f" });
             }
             Ok(_) => children += 1,
             Err(_) => break,
@@ -67,6 +75,14 @@ fn fill_memory(fill: fn(ready: i32) -> bool) -> Outcome {
     // A kernel keeps some of a gigabyte's small objects for the next ones.
     check!(comes_back(before.saturating_sub(64 << 20)));
     Ok(())
+}
+
+/// Says something and waits for its end.
+fn stay(ready: i32, word: &[u8]) -> ! {
+    let _ = sys::write(ready, word);
+    loop {
+        sys::sleep_ms(1000);
+    }
 }
 
 /// Whether an error says that memory was short.

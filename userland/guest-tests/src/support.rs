@@ -56,9 +56,9 @@ pub fn in_child(body: impl FnOnce() -> Result<(), Why>) -> Result<i32, Errno> {
     sys::wait4(child, __WALL).map(|(_, status)| status)
 }
 
-/// Waits until `holds`, at most five seconds.
+/// Waits until `holds`, for as long as a machine that others keep busy may take: at most twenty seconds.
 pub fn eventually(mut holds: impl FnMut() -> bool) -> bool {
-    for _ in 0..1000 {
+    for _ in 0..4000 {
         if holds() {
             return true;
         }
@@ -67,7 +67,7 @@ pub fn eventually(mut holds: impl FnMut() -> bool) -> bool {
     holds()
 }
 
-/// Waits until `word` holds `value`, at most five seconds.
+/// Waits until `word` holds `value`, as [`eventually`] does.
 pub fn becomes(word: &AtomicU32, value: u32) -> bool {
     eventually(|| word.load(Ordering::SeqCst) == value)
 }
