@@ -88,6 +88,11 @@ impl Area {
         (self.end - self.start) / PAGE_SIZE
     }
 
+    /// Whether there can be pages in it that are not the object's.
+    pub fn may_hold_own_pages(&self) -> bool {
+        self.backing.is_none() || !self.flags.contains(Flags::SHARED) && self.flags.contains(Flags::MAY_WRITE)
+    }
+
     /// The number of the object's page behind `addr`.
     pub fn object_page(&self, addr: usize) -> u64 {
         let offset = self.backing.as_ref().map_or(0, |b| b.offset);

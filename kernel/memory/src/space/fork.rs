@@ -12,7 +12,7 @@ use executor::Budget;
 
 impl Space {
     /// A copy for a child. Private pages lose their write permission on both sides and are copied at the next store;
-    /// what objects back is looked up again when it is touched. Waits for the space and for other CPUs. ENOMEM.
+    /// what objects back and nobody can change for himself is looked up again when it is touched. Waits for the space and for other CPUs. ENOMEM.
     pub async fn fork(&self) -> Result<Arc<Space>, Errno> {
         let parent = self.write().await;
         crate::admit(parent.areas.len() * 256 + 4096)?;
@@ -33,7 +33,7 @@ impl Space {
             }
             let mut area_copy = area.copy_for(&child.me);
             area_copy.flags -= Flags::LOCKED;
-            if !area.flags.intersects(Flags::SHARED | Flags::WIPEONFORK) {
+            if area.may_hold_own_pages() && !area.flags.contains(Flags::WIPEONFORK) {
                 let mut at = area.start;
                 while at < area.end && result.is_ok() {
                     match child.share_pages(&parent, &copy, at, area.end) {

@@ -24,6 +24,7 @@ mod protect;
 mod remap;
 mod shared;
 mod sorted;
+mod supplied;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ pub use info::{AreaInfo, AreaUsage, Totals};
 pub use map::{MapRequest, Place};
 pub use object::{Identity, Mappings, Object, SharedAnonymous};
 pub use remap::Remap;
+pub use supplied::Supplied;
 
 use crate::frames::{Kind, OutOfMemory};
 use crate::ranks;

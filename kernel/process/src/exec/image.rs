@@ -6,11 +6,12 @@ use crate::current::Current;
 use alloc::sync::Arc;
 use arch::addr::{PAGE_SIZE, VirtAddr};
 use arch::paging::USER_END;
-use base::{Errno, Result};
+use base::{Errno, Result, rank};
 use elf::abi::{PF_R, PF_W, PF_X};
 use elf::segment::ProgramHeader;
+use executor::spin::SpinLock;
 use memory::Space;
-use memory::space::{Flags, Layout, Limits, MapRequest, Object, Place};
+use memory::space::{Flags, Layout, Limits, MapRequest, Object, Place, Supplied};
 
 /// What the rest of execve needs to know of the new space.
 pub(super) struct Image {
@@ -92,8 +93,8 @@ pub(super) async fn build(current: &Current, request: &Request, opened: &Opened,
         image.interpreter = bias;
         image.start = elf.entry(bias);
     }
-    if !request.trampoline.is_empty() {
-        image.trampoline = map_trampoline(&image.space, request.trampoline, limits).await?;
+    if let Some(trampoline) = trampoline(request.trampoline)? {
+        image.trampoline = map_trampoline(&image.space, trampoline, limits).await?;
     }
     Ok(image)
 }
@@ -169,10 +170,24 @@ async fn map_stack(image: &Image, program: &Elf, limits: &Limits) -> Result<()> 
     Ok(())
 }
 
-async fn map_trampoline(space: &Space, code: &[u8], limits: &Limits) -> Result<VirtAddr> {
-    let prot = Flags::READ | Flags::EXEC;
-    let at = space.map(MapRequest::anonymous(Place::Hint(VirtAddr(0)), PAGE_SIZE, prot | Flags::WRITE), limits).await?;
-    space.write_at(at, code).await.map_err(|_| Errno::ENOMEM)?;
-    space.protect(at, PAGE_SIZE, prot, false, limits).await?;
-    Ok(at)
+/// The page with the sigreturn trampoline, made for the first program; none without code. ENOMEM.
+fn trampoline(code: &[u8]) -> Result<Option<Arc<Supplied>>> {
+    static PAGE: SpinLock<Option<Arc<Supplied>>> = SpinLock::new(rank::THREAD, None);
+    if code.is_empty() {
+        return Ok(None);
+    }
+    let mut page = PAGE.lock();
+    if page.is_none() {
+        *page = Some(Supplied::new("[sigpage]", code)?);
+    }
+    Ok(page.clone())
+}
+
+async fn map_trampoline(space: &Space, page: Arc<Supplied>, limits: &Limits) -> Result<VirtAddr> {
+    let flags = Flags::READ | Flags::EXEC | Flags::MAY_READ | Flags::MAY_EXEC;
+    let place = Place::Hint(VirtAddr(0));
+    let object: Arc<dyn Object> = page;
+    Ok(space
+        .map(MapRequest { place, len: PAGE_SIZE, flags, object: Some((object, 0)), populate: false }, limits)
+        .await?)
 }
