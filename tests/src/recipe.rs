@@ -278,9 +278,11 @@ fn archive(tree: &BTreeMap<String, Node>) -> Result<Vec<u8>> {
     Ok(archive.unfinished())
 }
 
-/// The applet names that are compiled into a busybox: strings in alphabetical order that begin with `[` and `[[`.
+/// The applet names that are compiled into a busybox: strings in alphabetical order that begin with `[` and `[[`. Anything
+/// may stand before them.
 fn applets(busybox: &[u8]) -> Option<Vec<String>> {
-    let start = busybox.windows(6).position(|window| window == b"\0[\0[[\0")? + 1;
+    let is_start = |window: &[u8]| window.starts_with(b"[\0[[\0") && window[5].is_ascii_lowercase();
+    let start = busybox.windows(6).position(is_start)?;
     let names = busybox[start..].split(|&byte| byte == 0).take_while(|name| !name.is_empty());
     Some(names.filter_map(|name| String::from_utf8(name.to_vec()).ok()).collect())
 }
@@ -293,6 +295,8 @@ mod tests {
     fn applet_names_are_read_from_the_table_in_the_binary() {
         let names = applets(b"\x7fELF..\0\0[\0[[\0acpid\0ash\0zcip\0\0more").unwrap();
         assert_eq!(names, ["[", "[[", "acpid", "ash", "zcip"]);
+        let names = applets(b"\x7fELF..[\0[[\0\x01\xae [\0[[\0acpid\0\0").unwrap();
+        assert_eq!(names, ["[", "[[", "acpid"]);
     }
 
     #[test]
