@@ -2,7 +2,7 @@
 //! machine has stopped, and where its CPUs were.
 //!
 //! It speaks over a pair of sockets, one of which QEMU inherits; so no port or path is taken, and it ends with QEMU. The
-//! machine starts and runs as without it.
+//! machine waits for the word to begin, since recent versions tell only those that a machine has stopped who had it go on.
 
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -56,11 +56,11 @@ impl Stub {
         arch: Arch,
         command: &mut Command,
         on_stop: impl FnOnce() + Send + 'static,
-    ) -> std::io::Result<(Stub, OwnedFd)> {
+    ) -> Result<(Stub, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
         fcntl_setfd(&theirs, FdFlags::empty())?;
         let fd = theirs.as_raw_fd();
-        command.args(["-no-shutdown", "-chardev", &format!("socket,id=stub,fd={fd}"), "-gdb", "chardev:stub"]);
+        command.args(["-S", "-no-shutdown", "-chardev", &format!("socket,id=stub,fd={fd}"), "-gdb", "chardev:stub"]);
         let (sender, packets) = mpsc::channel();
         let mut reader = ours.try_clone()?;
         std::thread::spawn(move || {
@@ -78,7 +78,9 @@ impl Stub {
                 }
             }
         });
-        Ok((Stub { arch, stream: ours, packets, stopped: false }, OwnedFd::from(theirs)))
+        let mut stub = Stub { arch, stream: ours, packets, stopped: true };
+        stub.go_on()?;
+        Ok((stub, OwnedFd::from(theirs)))
     }
 
     fn send(&mut self, text: &str) -> Result<()> {
