@@ -15,6 +15,9 @@ key=$(cat tests/setup.sh tests/install.sh userland/recipes/* Cargo.lock userland
 
 X86=x86_64-unknown-none
 ARM=aarch64-unknown-none-softfloat
+# Where the guest's programs come from on a machine that is not Debian itself.
+SUITE=bookworm
+KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 # The oldest compiler that builds the harness and the kernel.
 OLDEST=88
 
@@ -90,7 +93,17 @@ have xz || install "unpacks Debian's part of that source" xz-utils
 if have apt-get; then
     have dpkg-deb || install "unpacks the guest's packages" dpkg
     # The package lists also say where the guest's own packages come from.
-    apt-get indextargets --format '$(ORIGIN)' 'Created-By: Packages' 2>/dev/null | grep -q . || apt_update
+    origins() { apt-get indextargets --format '$(ORIGIN)' 'Created-By: Packages' 2>/dev/null; }
+    origins | grep -q . || apt_update
+    rm -f "$out/setup/debian.list"
+    if [ -z "${POLLUX_APT_SOURCES:-}" ] && ! origins | grep -qx Debian; then
+        # Ubuntu, say. Its debootstrap knows where Debian's packages are.
+        [ -r "$KEYRING" ] || install "tells Debian's packages, which the guest runs, from others" debian-archive-keyring
+        have debootstrap || install "knows where Debian's packages are" debootstrap
+        mirror=$(sed -n 's/^DEF_MIRROR="\(.*\)"$/\1/p' "$(command -v debootstrap)")
+        [ -n "$mirror" ] || give_up "please write a sources.list for Debian $SUITE and set POLLUX_APT_SOURCES to that file"
+        echo "deb [signed-by=$KEYRING] $mirror $SUITE main" >"$out/setup/debian.list"
+    fi
 fi
 
 # Compilers.

@@ -1,8 +1,8 @@
 //! Debian packages for the guest, of either architecture, kept under target/debs.
 //!
 //! apt works here in a state directory of its own, so that the machine's own configuration and foreign architectures
-//! stay as they are. The sources are the machine's own Debian ones, or what POLLUX_APT_SOURCES names (a file in
-//! sources.list form) on a machine that is not Debian. What was resolved once is remembered and needs no network.
+//! stay as they are. The sources are those in the file that POLLUX_APT_SOURCES names (in sources.list form), else the machine's
+//! own Debian ones, else what setup has found for a machine that is not Debian. What was resolved once is remembered and needs no network.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -241,12 +241,12 @@ fn debian_sources() -> Result<String> {
             }
         }
     }
-    ensure!(
-        !lines.is_empty(),
-        "no Debian package source is known here (after apt-get update, `apt-get indextargets` shows none of origin Debian).\n\
-         On a machine that is not Debian: install debian-archive-keyring, write a sources.list for Debian stable, and set\n\
-         POLLUX_APT_SOURCES to that file."
-    );
+    if lines.is_empty() {
+        return fs::read_to_string(out().join("setup/debian.list")).context(
+            "no Debian package source is known here (after apt-get update, `apt-get indextargets` shows none of origin Debian).\n\
+             Install debian-archive-keyring, write a sources.list for Debian stable, and set POLLUX_APT_SOURCES to that file",
+        );
+    }
     Ok(lines.join("\n") + "\n")
 }
 

@@ -52,11 +52,7 @@ impl Stub {
     /// Adds the interface to a machine that is about to start, which then pauses at its end instead of going away. The
     /// second result is QEMU's end of the connection, to be dropped once QEMU runs. `on_stop` is called when the machine
     /// has come to its end.
-    pub fn add(
-        arch: Arch,
-        command: &mut Command,
-        on_stop: impl FnOnce() + Send + 'static,
-    ) -> Result<(Stub, OwnedFd)> {
+    pub fn add(arch: Arch, command: &mut Command, on_stop: impl FnOnce() + Send + 'static) -> Result<(Stub, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
         fcntl_setfd(&theirs, FdFlags::empty())?;
         let fd = theirs.as_raw_fd();
