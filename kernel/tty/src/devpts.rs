@@ -133,7 +133,7 @@ impl Ptys {
             return Err(Errno::ENOSPC.into());
         }
         let device = Device::new(136 + index / 256, index % 256);
-        let tty = Tty::new(device, Some(index), Termios2::SANE, line.clone(), self.jobs.clone());
+        let tty = Tty::new(device, Some(index), Termios2::PTY, line.clone(), self.jobs.clone());
         let now = clock::now();
         let mut metadata =
             Metadata::new(self.device, FIRST_PTS_INO + u64::from(index), FileType::CharDevice, self.options.mode, now);

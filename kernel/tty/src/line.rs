@@ -44,7 +44,7 @@ pub trait Line: Send + Sync {
         true
     }
 
-    /// Throws away what has been taken but not sent.
+    /// Throws away what has been taken but has not reached the other side.
     fn flush(&self) {}
 
     /// Notes what happened, for packet mode.

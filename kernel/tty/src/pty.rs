@@ -28,6 +28,9 @@ use vfs::{Caller, Device, File, FileType, Metadata, OpenFlags};
 /// The most output of the slave that waits for the master.
 const MAX_OUTPUT: usize = 64 * 1024;
 
+/// The most output that has reached the master although it has not read it: the slave's flush cannot take it back.
+const DELIVERED: usize = 4095;
+
 /// Bytes that the master hands over in one go.
 const CHUNK: usize = 512;
 
@@ -79,7 +82,7 @@ impl Line for PtyLine {
     }
 
     fn flush(&self) {
-        self.state.lock().output.clear();
+        self.state.lock().output.truncate(DELIVERED);
     }
 
     fn report(&self, report: Report) {
@@ -143,6 +146,7 @@ impl Master {
         let mut state = self.tty().lock();
         if what != TCOFLUSH {
             self.tty().flush_output(&mut state, &mut after);
+            self.line.state.lock().output.clear();
         }
         if what != TCIFLUSH {
             self.tty().flush_input(&mut state, &mut after);

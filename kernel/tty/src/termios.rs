@@ -196,6 +196,13 @@ impl Termios2 {
         }
     };
 
+    /// The settings of a new pseudo-terminal: the same, but it has no modem to hang up.
+    pub const PTY: Termios2 = {
+        let mut settings = Termios2::SANE;
+        settings.base.cflag &= !raw::HUPCL;
+        settings
+    };
+
     /// The input flags.
     #[inline]
     pub fn input(&self) -> Input {

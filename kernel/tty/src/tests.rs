@@ -319,7 +319,7 @@ fn characters_signal_the_foreground_group() {
     world.write(10, &slave, "unread output").unwrap();
     world.write(10, &master, "typed\x03more\x1a").unwrap();
     assert_eq!(world.jobs.sent(), [('g', 20, SIGINT), ('g', 20, SIGTSTP)]);
-    assert_eq!(world.read(10, &master, 99).as_deref(), Ok("^Z"), "what came before is flushed");
+    assert_eq!(world.read(10, &master, 99).as_deref(), Ok("unread output^C^Z"), "echo not yet sent is flushed");
     tty.set_winsize(Winsize { row: 1, col: 2, xpixel: 0, ypixel: 0 });
     tty.set_winsize(Winsize { row: 1, col: 2, xpixel: 0, ypixel: 0 });
     assert_eq!(world.jobs.sent(), [('g', 20, SIGWINCH)]);

@@ -217,6 +217,8 @@ impl Tty {
                 after.events |= Events::OUT | Events::WRNORM;
                 after.wake_line = true;
             }
+            // The echo of a signal is on its way before the next one throws away what is not.
+            self.drain(state, after);
             let Some(signal) = got.signal else { break };
             after.foreground = state.foreground;
             match signal {
@@ -228,7 +230,6 @@ impl Tty {
         if was_stopped != state.disc.stopped() {
             self.flow_changed(state, after);
         }
-        self.drain(state, after);
         taken
     }
 
@@ -451,14 +452,15 @@ impl Tty {
     /// The line was cut (vhangup(2)): whoever has the terminal open reads the end of file and gets EIO for everything else, and its
     /// session loses it. `exits`: because the session's leader exits. The terminal can be opened again.
     pub fn hang_up(&self, exits: bool) {
-        self.cut(true);
+        // The signals first: a reader that is woken to see the end of file has its SIGHUP by then.
         self.hang_up_session(exits);
+        self.cut(true);
     }
 
     /// As [`Tty::hang_up`], for good: the far end is gone.
     pub(crate) fn lose_line(&self) {
-        self.cut(false);
         self.hang_up_session(false);
+        self.cut(false);
     }
 
     fn cut(&self, line_alive: bool) {

@@ -43,6 +43,7 @@ mod signals;
 mod sockets;
 mod splicing;
 mod support;
+mod terminals;
 mod timers;
 mod vectors;
 
@@ -126,6 +127,7 @@ const SUITES: &[&[Test]] = &[
     sequences::TESTS,
     messages::TESTS,
     segments::TESTS,
+    terminals::TESTS,
 ];
 
 /// How long one test may take. The one that fills all memory takes long on an emulated machine that is busy.
