@@ -45,6 +45,7 @@ static TABLE: &[Entry<System>] = &[
     dir("sysvipc", sysvipc::TABLE),
     text("uptime", Text::new(system::uptime)),
     text("version", Text::new(system::version)),
+    text("vmstat", Text::new(system::vmstat)),
 ];
 
 fn this_process(_: &System, caller: &Caller) -> Result<Link> {
@@ -175,6 +176,8 @@ struct AddedFile {
 struct Shows(Arc<Source>);
 
 impl Subject for Shows {
+    const READ_ONLY: Errno = Errno::EIO;
+
     fn owner(&self) -> Result<super::table::Owner> {
         System.owner()
     }

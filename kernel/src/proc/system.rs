@@ -5,7 +5,7 @@ use super::text::{Buffer, Shown};
 use crate::tick::CpuTime;
 use crate::{cpu, load, names};
 use arch::addr::PAGE_SIZE;
-use base::Result;
+use base::{Errno, Result};
 use base::time::{NANOS_PER_SEC, USER_HZ};
 use core::fmt::Write;
 use memory::frames;
@@ -17,6 +17,8 @@ use vfs::Caller;
 pub struct System;
 
 impl Subject for System {
+    const READ_ONLY: Errno = Errno::EIO;
+
     fn owner(&self) -> Result<Owner> {
         Ok(Owner { uid: 0, gid: 0, time: super::boot_time() })
     }
@@ -92,6 +94,23 @@ pub fn meminfo(_: &System, out: &mut Buffer) -> Shown {
     for (name, pages) in lines {
         let name = Labelled(name);
         writeln!(out, "{name}{:8} kB", pages * PAGE_SIZE / 1024)?;
+    }
+    Ok(())
+}
+
+/// Numbers of pages, as far as they are counted, under the names that proc_vmstat(5) has for them.
+pub fn vmstat(_: &System, out: &mut Buffer) -> Shown {
+    let stats = frames::stats();
+    let lines = [
+        ("nr_free_pages", stats.free),
+        ("nr_anon_pages", stats.anonymous),
+        ("nr_file_pages", stats.file),
+        ("nr_shmem", stats.file),
+        ("nr_slab_unreclaimable", stats.heap),
+        ("nr_page_table_pages", stats.tables),
+    ];
+    for (name, pages) in lines {
+        writeln!(out, "{name} {pages}")?;
     }
     Ok(())
 }

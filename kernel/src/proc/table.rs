@@ -25,6 +25,9 @@ pub struct Owner {
 
 /// What a table is about.
 pub trait Subject: Clone + Send + Sync + 'static {
+    /// What a write to one of its files gives that is only read, to who may open it for writing all the same.
+    const READ_ONLY: Errno;
+
     /// Whom its files belong to. ENOENT if it is gone.
     fn owner(&self) -> Result<Owner>;
 

@@ -235,7 +235,7 @@ impl<S: Subject> TextFile<S> {
     }
 
     fn put(&self, caller: &Caller, src: &mut Src) -> Result<usize> {
-        let store = self.text.store.ok_or(Errno::EIO)?;
+        let store = self.text.store.ok_or(S::READ_ONLY)?;
         let len = src.remaining();
         if len > MAX_STORE {
             return Err(Errno::EINVAL.into());

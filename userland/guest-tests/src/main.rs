@@ -33,6 +33,7 @@ mod pointers;
 mod polling;
 mod privileges;
 mod process;
+mod process_files;
 mod programs;
 mod reaping;
 mod scheduling;
@@ -128,6 +129,7 @@ const SUITES: &[&[Test]] = &[
     messages::TESTS,
     segments::TESTS,
     terminals::TESTS,
+    process_files::TESTS,
 ];
 
 /// How long one test may take. The one that fills all memory takes long on an emulated machine that is busy.

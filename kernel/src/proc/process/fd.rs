@@ -45,6 +45,8 @@ impl Descriptor {
 }
 
 impl Subject for Descriptor {
+    const READ_ONLY: Errno = Errno::EINVAL;
+
     fn owner(&self) -> Result<Owner> {
         self.process.owner()
     }

@@ -65,6 +65,11 @@ impl Process {
         live.then_some(thread)
     }
 
+    /// Whether it is shown although it may have exited: a process is until it is reaped, and so is its first thread.
+    fn lasts(&self) -> bool {
+        !self.task || self.pid.process().is_some()
+    }
+
     /// Root and current directory. ENOENT after exit.
     fn fs(&self) -> Result<Arc<FsContext>> {
         let thread = self.thread().ok_or(Errno::ENOENT)?;
@@ -78,6 +83,8 @@ impl Process {
 }
 
 impl Subject for Process {
+    const READ_ONLY: Errno = Errno::EINVAL;
+
     fn owner(&self) -> Result<Owner> {
         let process = self.process().map_err(|_| Errno::ENOENT)?;
         let started = crate::time::realtime().saturating_sub(crate::time::monotonic()) + process.times.started;
@@ -87,7 +94,7 @@ impl Subject for Process {
                 let cred = thread.cred();
                 Owner { uid: cred.euid, gid: cred.egid, time }
             }
-            None if self.task => return Err(Errno::ENOENT.into()),
+            None if !self.lasts() => return Err(Errno::ENOENT.into()),
             None => Owner { uid: process.uid(), gid: 0, time },
         })
     }
@@ -212,12 +219,17 @@ struct Tasks {
 }
 
 impl Tasks {
+    /// The threads that live, and the first one, which stays until the process is reaped. In rising order.
     fn threads(&self) -> Result<Vec<u32>> {
         let process = self.process.process().map_err(|_| Errno::ENOENT)?;
         let mut ids = Vec::new();
         let shared = process.shared.lock();
-        ids.try_reserve(shared.threads.len()).map_err(|_| Errno::ENOMEM)?;
+        ids.try_reserve(shared.threads.len() + 1).map_err(|_| Errno::ENOMEM)?;
         ids.extend(shared.threads.keys());
+        drop(shared);
+        if let Err(place) = ids.binary_search(&process.id()) {
+            ids.insert(place, process.id());
+        }
         Ok(ids)
     }
 }
@@ -225,14 +237,14 @@ impl Tasks {
 impl Inode for Tasks {
     fn metadata(&self) -> Metadata {
         let mut metadata = metadata(&self.process, self.ino, FileType::Directory, 0o555);
-        metadata.nlink += self.process.process().map_or(0, |process| process.shared.lock().threads.len() as u32);
+        metadata.nlink += self.threads().map_or(0, |threads| threads.len() as u32);
         metadata
     }
 
     fn lookup(&self, _: &Caller, name: &[u8]) -> Result<Arc<dyn Inode>> {
         let number = parse_number(name).ok_or(Errno::ENOENT)?;
         let process = self.process.process().map_err(|_| Errno::ENOENT)?;
-        if !process.shared.lock().threads.contains_key(&number) {
+        if number != process.id() && !process.shared.lock().threads.contains_key(&number) {
             return Err(Errno::ENOENT.into());
         }
         let pid = Pid::find(number).ok_or(Errno::ENOENT)?;

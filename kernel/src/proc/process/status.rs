@@ -54,7 +54,7 @@ impl Picture {
     fn take(subject: &Process) -> Result<(Picture, Option<Arc<Thread>>), Errno> {
         let process = subject.process()?;
         let thread = subject.thread();
-        if subject.task && thread.is_none() {
+        if thread.is_none() && !subject.lasts() {
             return Err(Errno::ESRCH);
         }
         let (parent, group, session, exit_signal, did_exec, zombie) = {
@@ -141,6 +141,18 @@ impl Picture {
         }
     }
 
+    /// See [`flag`].
+    fn flags(&self) -> u32 {
+        let mut flags = if self.did_exec { 0 } else { flag::FORKED };
+        if self.state == ZOMBIE {
+            flags |= flag::EXITED;
+            if self.exit_status & 0x7f != 0 {
+                flags |= flag::SIGNALED;
+            }
+        }
+        flags
+    }
+
     /// The controlling terminal's device and its foreground group; 0 and -1 where there is none.
     fn terminal(&self) -> (u64, i64) {
         match crate::jobs::Jobs.terminal(self.process) {
@@ -155,8 +167,16 @@ fn name_bytes(name: &Name) -> &[u8] {
     &name[..name.iter().position(|&byte| byte == 0).unwrap_or(name.len())]
 }
 
-/// It was forked and has not executed a program since (PF_FORKNOEXEC).
-const FORKED: u32 = 0x40;
+/// What `flags` of proc_pid_stat(5) says, in the bits that Linux uses.
+mod flag {
+    /// It was forked and has not executed a program since (PF_FORKNOEXEC).
+    pub const FORKED: u32 = 0x40;
+    /// It has exited: it is on its way out, will not dump core, and does nothing that could be frozen (PF_EXITING,
+    /// PF_POSTCOREDUMP, PF_NOFREEZE).
+    pub const EXITED: u32 = 0x4 | 0x8 | 0x8000;
+    /// A signal has ended it (PF_SIGNALED).
+    pub const SIGNALED: u32 = 0x400;
+}
 
 /// proc_pid_stat(5): 52 fields. What does not exist here is 0, as the man page has it for fields that are gone.
 pub async fn stat(subject: Process) -> Result<Buffer, Failed> {
@@ -174,7 +194,7 @@ pub async fn stat(subject: Process) -> Result<Buffer, Failed> {
     let (policy, rt_priority, nice, priority) = p.scheduling();
     let (utime, stime) = p.usage.ticks();
     let (cutime, cstime) = p.children.ticks();
-    let flags = if p.did_exec { 0 } else { FORKED };
+    let flags = p.flags();
     let started = p.started / (NANOS_PER_SEC / USER_HZ);
     let [pending, _, blocked, ignored, caught] = p.signals.map(|set| set.0 & (1 << 31) - 1);
     let mut out = Buffer::default();
