@@ -64,10 +64,11 @@ impl Picture {
             let signal = links.exit_signal.map_or(0, |signal| signal.number());
             (parent, links.group.id(), links.group.session_id(), signal, links.did_exec, links.zombie)
         };
-        let (last_name, stopped, threads, pending, queued) = {
+        let (last_name, stopped, threads, pending, queued, actions) = {
             let shared = process.shared.lock();
             let stopped = matches!(shared.stop, StopState::Stopped { .. });
-            (shared.last_name, stopped, shared.threads.len(), shared.pending.set(), shared.pending.queued())
+            let (pending, actions) = (&shared.pending, shared.actions.clone());
+            (shared.last_name, stopped, shared.threads.len(), pending.set(), pending.queued(), actions)
         };
         let mut picture = Picture {
             name: last_name,
@@ -89,7 +90,8 @@ impl Picture {
             queued,
             started: process.times.started,
         };
-        picture.signals[1] = pending;
+        let (ignored, caught) = actions.sets();
+        picture.signals = [SignalSet::EMPTY, pending, SignalSet::EMPTY, ignored, caught];
         if let Some(thread) = &thread {
             picture.add_thread(thread, subject, stopped);
         }
