@@ -110,6 +110,11 @@ test-busybox arch *applets: setup
 test-scripts arch *names: setup
     @{{harness}} test-scripts "$@"
 
+# drive Debian's shells and script(1) by expect, and look with its tools, on its stock kernel and on ours: just test-jobs x86_64 [TOPIC...]
+[no-exit-message]
+test-jobs arch *topics: setup
+    @{{harness}} test-jobs "$@"
+
 # run CPython's tests about processes on Debian's stock kernel and on ours, and compare: just smp=4 test-python x86_64 [MODULE...]
 [no-exit-message]
 test-python arch *modules: setup

@@ -16,6 +16,7 @@ pub mod cycles_test;
 pub mod frame;
 pub mod image;
 pub mod interactive;
+pub mod jobs_test;
 pub mod machine_test;
 pub mod packages;
 pub mod profile;

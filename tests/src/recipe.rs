@@ -11,6 +11,7 @@
 //! closure NAME...             Debian packages with what they depend on
 //! drop NAME...                packages left out of the closure (`perl*`)
 //! prune PATH...               paths left out (`usr/share/doc`)
+//! keep PATH...                paths in them that are not
 //! source NAME PART PATH       a file or directory of a Debian source package (`orig/...` or `debian/...`), at the given place
 //! program NAME PATH           a program of the userland workspace
 //! applets BUSYBOX DIRECTORY   a link for each applet of that busybox
@@ -51,6 +52,7 @@ pub struct Recipe {
     name: String,
     wanted: Wanted,
     prune: Vec<String>,
+    keep: Vec<String>,
     sources: Vec<(String, String, String)>,
     programs: Vec<(String, String)>,
     applets: Vec<(String, String)>,
@@ -112,6 +114,7 @@ impl Recipe {
             ["closure", names @ ..] => self.wanted.closure.extend(owned(names)),
             ["drop", names @ ..] => self.wanted.drop.extend(owned(names)),
             ["prune", paths @ ..] => self.prune.extend(owned(paths)),
+            ["keep", paths @ ..] => self.keep.extend(owned(paths)),
             ["source", name, part, path] => self.sources.push((name.to_string(), part.to_string(), inner(path))),
             ["program", name, path] => self.programs.push((name.to_string(), inner(path))),
             ["applets", busybox, directory] => self.applets.push((inner(busybox), inner(directory))),
@@ -214,17 +217,26 @@ impl Recipe {
         Ok(tree)
     }
 
+    fn is_pruned(&self, name: &str) -> bool {
+        let within = |paths: &[String]| paths.iter().any(|path| is_within(name, path));
+        within(&self.prune) && !within(&self.keep)
+    }
+
     /// Adds what is in `dir`, whose part `top` stands for the directory `at`.
     fn add_tree(&self, tree: &mut BTreeMap<String, Node>, at: &str, top: &Path, dir: &Path) -> Result<()> {
         for entry in fs::read_dir(dir)? {
             let path = entry?.path();
             let name = Path::new(at).join(path.strip_prefix(top)?);
             let name = inner(name.to_str().context("a name that is not UTF-8")?);
-            if self.prune.iter().any(|prune| name == *prune || name.starts_with(&format!("{prune}/"))) {
-                continue;
-            }
             let data = fs::symlink_metadata(&path)?;
             let mode = data.permissions().mode() & 0o7777;
+            if self.is_pruned(&name) {
+                // What is kept may be further down, and has its parents added later.
+                if data.is_dir() && self.keep.iter().any(|keep| is_within(keep, &name)) {
+                    self.add_tree(tree, at, top, &path)?;
+                }
+                continue;
+            }
             if data.is_symlink() {
                 let target = fs::read_link(&path)?;
                 tree.insert(name, Node::Link(target.to_str().context("a link that is not UTF-8")?.to_string()));
@@ -248,6 +260,11 @@ fn inner(path: &str) -> String {
         Some(("bin" | "sbin" | "lib" | "lib64", _)) => format!("usr/{path}"),
         _ => path.to_string(),
     }
+}
+
+/// Whether a path is that of a directory or of something in it.
+fn is_within(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Every path's parents are there and come before it.
@@ -313,6 +330,20 @@ mod tests {
         for name in ordinary.iter().chain(&proofs) {
             Recipe::load(name).unwrap();
         }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_pruned_directory_comes_with_its_parents() {
+        let mut recipe = Recipe { prune: vec!["here/src".to_string()], ..Recipe::default() };
+        recipe.directive(&["keep", "here/src/bin"], 0).unwrap();
+        recipe.directive(&["tree", "/here", "tests"], 0).unwrap();
+        let mut tree = BTreeMap::new();
+        for (path, from) in &recipe.trees {
+            recipe.add_tree(&mut tree, path, from, from).unwrap();
+        }
+        add_parents(&mut tree);
+        assert!(tree.contains_key("here/src/bin/harness.rs") && tree.contains_key("here/src"));
+        assert!(tree.contains_key("here/Cargo.toml") && !tree.contains_key("here/src/recipe.rs"));
     }
 
     #[test]

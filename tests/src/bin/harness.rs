@@ -12,7 +12,7 @@ use tests::recipe::{self, Recipe};
 use tests::run::{self, Streams};
 use tests::toolchain::Toolchain;
 use tests::{
-    accel, busybox_test, cycles_test, image, interactive, machine_test, profile, python_test, scripts_test,
+    accel, busybox_test, cycles_test, image, interactive, jobs_test, machine_test, profile, python_test, scripts_test,
     selftests_test, server, shell_test, stress_test, trace,
 };
 
@@ -29,6 +29,7 @@ harness test-shell ARCH             use the interactive shell as a person does
 harness test-machine ARCH [NAME...] command line, ends of a run, 64 CPUs, idling
 harness test-busybox ARCH [APPLET...]   busybox's own tests, on Debian's stock kernel and on ours
 harness test-scripts ARCH [NAME...]     shell scripts about processes, on Debian's stock kernel and on ours
+harness test-jobs ARCH [TOPIC...]       job control on terminals, on Debian's stock kernel and on ours
 harness test-python ARCH [MODULE...]    CPython's tests, on Debian's stock kernel and on ours
 harness selftests ARCH [DIRECTORY...]     the kernel's selftests, on Debian's stock kernel and on ours
 harness stress ARCH [STRESSOR...]       Debian's stress-ng, on its stock kernel and on ours
@@ -85,6 +86,11 @@ fn dispatch(arguments: &[String]) -> Result<i32> {
         }
         ["test-scripts", arch, ref names @ ..] => {
             let (passed, failed) = scripts_test::run(Arch::parse(arch)?, names)?;
+            println!("{passed} passed, {failed} failed");
+            Ok(i32::from(failed > 0))
+        }
+        ["test-jobs", arch, ref topics @ ..] => {
+            let (passed, failed) = jobs_test::run(Arch::parse(arch)?, topics)?;
             println!("{passed} passed, {failed} failed");
             Ok(i32::from(failed > 0))
         }
