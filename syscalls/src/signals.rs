@@ -172,8 +172,8 @@ fn given(args: &Args, at: usize, signal: Signal, mine: bool) -> Result<Siginfo> 
 
 fn sigqueueinfo(current: &mut Current, args: &Args) -> Result<usize> {
     let number = signal(args.int(1))?;
-    let id = u32::try_from(args.int(0)).map_err(|_| Errno::ESRCH)?;
-    let process = pid::find_process(id).ok_or(Errno::ESRCH)?;
+    // As for kill(2), the number of any of its threads will do.
+    let (process, _) = thread(None, args.int(0)).map_err(|_| Errno::ESRCH)?;
     let probe = number.unwrap_or(Signal::SIGCONT);
     let info = forged(current, args, 2, probe, &process)?;
     check(current, &tree::lock(), &process, number)?;
@@ -407,11 +407,13 @@ async fn wait_for(current: &Current, wanted: SignalSet, deadline: Option<u64>) -
         Some(at) => thread.interruptible(Restart::IfUnhandled, executor::timeout_at(at, arrives)).await.map(Result::ok),
     };
     drop(waiting);
-    match result {
-        // The wake for a signal in the set is also an interruption.
+    // The wake for a signal in the set is also an interruption.
+    let result = match result {
         Err(error) => deliver::take(thread, wanted).map(Some).ok_or(error),
         done => done,
-    }
+    };
+    deliver::leave_to_others(thread, wanted);
+    result
 }
 
 /// `stack_t`: base, flags, size.

@@ -141,7 +141,17 @@ pub fn set_mask(thread: &Arc<Thread>, mask: SignalSet) {
     }
 }
 
-/// Has other threads look at the signals of `orphaned`, which one has just blocked.
+/// The thread has waited for the signals of `wanted`, and waits no more: those that are left, of which it may have been told, are
+/// for others that wait for them (sigtimedwait(2)).
+pub fn leave_to_others(thread: &Arc<Thread>, wanted: SignalSet) {
+    let shared = thread.process.shared.lock();
+    let left = shared.pending.set().intersection(wanted);
+    if !left.is_empty() {
+        pass_on(&shared, left);
+    }
+}
+
+/// Has other threads look at the signals of `orphaned`, which one does not take any more.
 #[cold]
 #[inline(never)]
 fn pass_on(shared: &Shared, mut orphaned: SignalSet) {

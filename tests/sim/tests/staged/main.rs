@@ -7,6 +7,7 @@ use arch::addr::VirtAddr;
 use arch::sim;
 use arch::trap::Trap;
 use arch::user::{Context, Program};
+use arch::usercopy;
 use executor::Step;
 use linux_raw_sys::general as raw;
 use memory::space::{Flags, Limits, MapRequest, Place};

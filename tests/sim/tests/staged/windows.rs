@@ -98,3 +98,32 @@ fn a_leaving_thread_hands_on_every_signal_it_was_picked_for() {
         assert_eq!(status, Some(Signal::SIGXCPU.number().into()));
     });
 }
+
+#[test]
+fn who_took_one_signal_of_two_leaves_the_other_to_who_waits_for_it_too() {
+    on_machine(|first| {
+        let (one, two) = (Signal::new(40).expect("a signal"), Signal::new(41).expect("a signal"));
+        let both = SignalSet::EMPTY.with(one).with(two);
+        first.thread.install();
+        usercopy::write(VirtAddr(WORDS + 0x100), &both.0.to_ne_bytes()).expect("a page");
+        let waits = || Act::Call(raw::__NR_rt_sigtimedwait, [WORDS + 0x100, 0, 0, 8]);
+        process::signal::deliver::set_mask(&first.thread, both);
+        let leader = child(first, clone::Flags::VM, vec![waits(), wait_on(6), exit()], syscalls::run::spawn);
+        let mut inside = Current { thread: thread(leader), ..fork_view(first) };
+        let flags = clone::Flags::VM | clone::Flags::THREAD | clone::Flags::SIGHAND;
+        child(&mut inside, flags, vec![waits(), exit()], syscalls::run::spawn);
+        process::signal::deliver::set_mask(&first.thread, SignalSet::EMPTY);
+        drop(inside);
+        (0..CPUS).for_each(drain);
+        // Both are sent before anybody can take one, so it is the leader who is told of both.
+        let process = pid::find_process(leader).expect("it lives");
+        for signal in [one, two] {
+            send::to_process(&process, Siginfo::user(signal, 0, 0)).expect("room");
+        }
+        (0..CPUS).for_each(drain);
+        assert_eq!(process.threads().count(), 1, "the other thread has had its signal");
+        futex::wake_private(first, VirtAddr(WORDS + 24), 1, futex::ANY).expect("a wake");
+        (0..CPUS).for_each(drain);
+        assert_eq!(is_over(first, leader), Some(0));
+    });
+}
