@@ -505,6 +505,11 @@ fn check_sleeper(process: &Arc<Process>, thread: &Arc<Thread>, stopped: StopStat
             assert!(made, "thread {id} (node {node}) waits for a vfork child that is gone");
         }
         Call::Wait { .. } | Call::Waitid { .. } => check_waiter(process, thread, node, &inside.call, inside.args),
+        Call::Sigtimedwait { timed, .. } => {
+            assert!(!timed, "thread {id} (node {node}) sleeps past its time");
+            let missed = with(|d| d.world.mail.has_missed(id));
+            assert!(missed.is_none(), "thread {id} (node {node}) waits for signals, and {missed:?} is there");
+        }
         Call::FutexWait { addr, timed, .. } => {
             assert!(!timed, "thread {id} (node {node}) sleeps past its time");
             thread.install();

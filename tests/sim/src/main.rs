@@ -6,6 +6,7 @@
 
 mod image;
 mod machine;
+mod mail;
 mod model;
 mod observe;
 mod plan;

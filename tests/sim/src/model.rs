@@ -6,6 +6,7 @@
 //! which steps lead there, panics where one is not allowed, follows their consequences, and wants both tables to be
 //! equal then. Between two meetings one thread has run, in one poll.
 
+use crate::mail::{self, Letter};
 use crate::script::{Call, Plan};
 use linux_raw_sys::general as raw;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +65,8 @@ pub struct SeenProcess {
     pub continued: bool,
     /// What it exits with, once something decided that for all its threads.
     pub decided: Option<i32>,
+    /// The letters in its queue (0), and in those of its threads, where there are any.
+    pub mail: BTreeMap<u32, Vec<Letter>>,
 }
 
 /// The kernel's process table.
@@ -203,6 +206,10 @@ impl Model {
             }
             Call::Kill { signal, .. } => return Some(self.kill(home, first, signal)),
             Call::Tgkill { .. } => return Some(self.tgkill(first, second, third as u8)),
+            Call::Sigqueue { thread: true, .. } => return Some(self.tgkill(first, second, third as u8)),
+            // Neither 0 nor a negative number names a process here.
+            Call::Sigqueue { signal, .. } if first > 0 => return Some(self.kill(home, first, signal)),
+            Call::Sigqueue { .. } => return Some(ESRCH),
             Call::Setpgid => return Some(self.setpgid(home, first, second)),
             Call::Setsid => return Some(self.setsid(home)),
             Call::Subreaper => {
@@ -251,8 +258,36 @@ impl Model {
         (HARMLESS | actions.ignored) & !actions.handled
     }
 
-    fn kill(&mut self, sender: u32, target: i32, signal: u8) -> isize {
-        let targets: Vec<u32> = match target {
+    /// The process of thread `id`.
+    pub fn home_of(&self, id: u32) -> u32 {
+        self.threads[&id].process
+    }
+
+    /// Whether a process has live threads.
+    pub fn has_threads(&self, id: u32) -> bool {
+        self.processes.get(&id).is_some_and(|process| !process.place.threads.is_empty())
+    }
+
+    /// Whether a process has this live thread.
+    pub fn has_thread(&self, process: u32, id: u32) -> bool {
+        self.threads.get(&id).is_some_and(|thread| thread.process == process)
+    }
+
+    /// Whether this thread lives.
+    pub fn lives(&self, id: u32) -> bool {
+        self.threads.contains_key(&id)
+    }
+
+    /// Whether signals are queued for a process: not once its end is certain.
+    pub fn takes_signals(&self, id: u32) -> bool {
+        let process = self.processes.get(&id);
+        process
+            .is_some_and(|process| process.decided.is_none() && !process.signalled && !process.place.threads.is_empty())
+    }
+
+    /// The processes that kill(2) by `sender` reaches.
+    pub fn targets(&self, sender: u32, target: i32) -> Vec<u32> {
+        match target {
             0 => self.members(self.processes[&sender].place.group),
             -1 => self.processes.keys().copied().filter(|id| *id != 1 && *id != sender).collect(),
             group if group < 0 => self.members(group.unsigned_abs()),
@@ -260,7 +295,11 @@ impl Model {
                 let process = self.threads.get(&(id as u32)).map(|thread| thread.process);
                 process.or(self.processes.contains_key(&(id as u32)).then_some(id as u32)).into_iter().collect()
             }
-        };
+        }
+    }
+
+    fn kill(&mut self, sender: u32, target: i32, signal: u8) -> isize {
+        let targets = self.targets(sender, target);
         if targets.is_empty() {
             return ESRCH;
         }
@@ -290,6 +329,9 @@ impl Model {
 
     /// A signal is sent to a process, or to a thread of it that has nothing blocked.
     fn send(&mut self, target: u32, signal: u8) {
+        if mail::is(signal) {
+            return;
+        }
         let ignored = self.ignored(target);
         let (exact, handled) = (self.is_exact(), self.actions[self.processes[&target].actions].handled);
         let process = self.processes.get_mut(&target).expect("it was found");

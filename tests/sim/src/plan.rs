@@ -1,5 +1,6 @@
 //! Random programs: a tree of processes and threads, each of which does a few things and ends.
 
+use crate::mail;
 use crate::rng::Rng;
 use crate::script::*;
 use linux_raw_sys::general as raw;
@@ -26,6 +27,8 @@ struct Taste {
     subreapers: bool,
     sleeps: bool,
     execs: bool,
+    mail: bool,
+    much: bool,
 }
 
 struct Maker {
@@ -57,6 +60,8 @@ pub fn plan(seed: u64) -> Plan {
         subreapers: often(25),
         sleeps: often(40),
         execs: often(40),
+        mail: often(40),
+        much: often(30),
     };
     let (often_short, often_faulty) = (rng.chance(15), rng.chance(20));
     let left = rng.pick(&[2, 4, 8, 16, 32, NODES - 1]);
@@ -70,6 +75,7 @@ pub fn plan(seed: u64) -> Plan {
         handlers: false,
         nocldwait: false,
         writes: 0,
+        values: 0,
         handler: 0,
         shortage: if often_short { 1 + rng.below(30) } else { 0 },
         faults: if often_faulty { 1 + rng.below(50) } else { 0 },
@@ -118,6 +124,7 @@ impl Maker {
         self.plan.entry[0] = self.here();
         self.call(Call::Gettid, raw::__NR_gettid, &[]);
         self.op(Op::StoreResult(id_word(0)));
+        self.block(0, mail::SET);
         for page in 0..SHARED_PAGES {
             self.op(Op::Add(SHARED + page * 0x1000, 0));
         }
@@ -159,6 +166,9 @@ impl Maker {
         self.op(Op::StoreResult(id_word(node)));
         for _ in 0..self.rng.range(0, 3) {
             self.actions(node, pending);
+        }
+        if self.taste.mail && self.taste.much && self.rng.chance(30) {
+            self.await_letter(node, false);
         }
         if self.taste.execs && self.rng.chance(25) {
             self.exec(node);
@@ -221,7 +231,12 @@ impl Maker {
     }
 
     fn action(&mut self, me: u8, pending: &mut Vec<u8>) {
-        match self.rng.below(16) {
+        // Some runs are about little else.
+        if self.taste.mail && self.taste.much && self.rng.chance(50) {
+            return self.mail(me);
+        }
+        match self.rng.below(20) {
+            16..20 if self.taste.mail => self.mail(me),
             0..4 => self.child(me, pending),
             4 => self.wait_some(me),
             5 if self.taste.signals => {
@@ -264,6 +279,82 @@ impl Maker {
             Whom::GroupOf(node) => Arg::Minus(id_word(node)),
         };
         self.call(Call::Kill { whom, signal }, raw::__NR_kill, &[target, Arg::Is(signal.into())]);
+    }
+
+    /// Stores 32-bit words.
+    fn words(&mut self, at: usize, words: &[u32]) {
+        for (i, word) in words.iter().enumerate() {
+            self.op(Op::Store(at + i * 4, *word));
+        }
+    }
+
+    fn set(&mut self, at: usize, set: u64) {
+        self.words(at, &[set as u32, (set >> 32) as u32]);
+    }
+
+    fn block(&mut self, me: u8, set: u64) {
+        let at = scratch(me) + 0x600;
+        self.set(at, set);
+        let args = [Arg::Is(raw::SIG_BLOCK as usize), Arg::Is(at), ZERO, Arg::Is(8)];
+        self.call(Call::Block { set }, raw::__NR_rt_sigprocmask, &args);
+    }
+
+    /// Sends a few signals that are queued, or looks at what came.
+    fn mail(&mut self, me: u8) {
+        let node = self.some_node();
+        let times = self.rng.pick(&[1, 1, 2, 4]);
+        for _ in 0..times {
+            self.letter(me, node);
+        }
+    }
+
+    fn letter(&mut self, me: u8, node: u8) {
+        let home = self.home(node);
+        let signal = self.rng.range(mail::FIRST.into(), mail::LAST.into()) as u8;
+        match self.rng.below(12) {
+            0..5 => {
+                let at = scratch(me) + 0x680;
+                self.plan.values += 1;
+                let (value, thread) = (self.plan.values, self.rng.chance(30));
+                self.words(at, &[signal.into(), 0, -1i32 as u32, 0, 0, 0, value, 0]);
+                let call = Call::Sigqueue { signal, value, thread };
+                let (info, number) = (Arg::Is(at), Arg::Is(signal.into()));
+                let (group, id) = (Arg::Word(id_word(home)), Arg::Word(id_word(node)));
+                if thread {
+                    self.call(call, raw::__NR_rt_tgsigqueueinfo, &[group, id, number, info]);
+                } else {
+                    self.call(call, raw::__NR_rt_sigqueueinfo, &[id, number, info]);
+                }
+            }
+            5 => self.kill(Whom::Node(node), signal),
+            6 => {
+                let args = [Arg::Word(id_word(home)), Arg::Word(id_word(node)), Arg::Is(signal.into())];
+                self.call(Call::Tgkill { node, signal }, raw::__NR_tgkill, &args);
+            }
+            7 => {
+                let at = scratch(me) + 0x608;
+                self.set(at, 0);
+                self.call(Call::Sigpending, raw::__NR_rt_sigpending, &[Arg::Is(at), Arg::Is(8)]);
+            }
+            // The first process must come to its end.
+            _ => {
+                let timed = me == 0 || self.rng.chance(60);
+                self.await_letter(me, timed);
+            }
+        }
+    }
+
+    fn await_letter(&mut self, me: u8, timed: bool) {
+        let some = (1 + self.rng.below(15) as u64) << (mail::FIRST - 1);
+        let set = self.rng.pick(&[mail::SET, some]);
+        let (at, info, time) = (scratch(me) + 0x610, scratch(me) + 0x700, scratch(me) + 0x300);
+        self.set(at, set);
+        self.words(info, &[0; 8]);
+        let nanos = self.rng.pick(&[0, 1000, 100_000, 3_000_000]);
+        self.words(time, &[0, 0, nanos, 0]);
+        let limit = if timed { Arg::Is(time) } else { ZERO };
+        let args = [Arg::Is(at), Arg::Is(info), limit, Arg::Is(8)];
+        self.call(Call::Sigtimedwait { set, timed }, raw::__NR_rt_sigtimedwait, &args);
     }
 
     fn child(&mut self, me: u8, pending: &mut Vec<u8>) {

@@ -103,6 +103,21 @@ pub enum Call {
         node: u8,
         signal: u8,
     },
+    /// rt_sigqueueinfo(2), or with `thread` rt_tgsigqueueinfo(2).
+    Sigqueue {
+        signal: u8,
+        value: u32,
+        thread: bool,
+    },
+    Sigtimedwait {
+        set: u64,
+        timed: bool,
+    },
+    Sigpending,
+    /// rt_sigprocmask(2): nothing but what is said.
+    Block {
+        set: u64,
+    },
     FutexWait {
         addr: usize,
         value: u32,
@@ -193,6 +208,8 @@ pub struct Plan {
     /// Some process sees no zombies.
     pub nocldwait: bool,
     pub writes: usize,
+    /// Values that were sent with signals.
+    pub values: u32,
     pub handler: usize,
     /// Of a thousand requests for memory, so many are refused, and of a thousand accesses to user memory so many fault.
     pub shortage: usize,

@@ -5,6 +5,7 @@
 //! Between its trap and its effect a call that does not wait is alone (one host thread plays all CPUs), so the order
 //! of traps of such calls is the order of their effects.
 
+use crate::mail::{self, Letter, Mail};
 use crate::model::{ECHILD, Model, Seen, Which};
 use crate::script::{Call, NODES, Plan, RECORD, decode, id_word, join_word, record};
 use linux_raw_sys::general as raw;
@@ -42,6 +43,7 @@ struct Write {
 pub struct World {
     pub plan: Arc<Plan>,
     pub model: Model,
+    pub mail: Mail,
     ids: [u32; NODES],
     /// The number that each was born with.
     born: [u32; NODES],
@@ -57,7 +59,17 @@ impl World {
         let mut ids = [0; NODES];
         ids[0] = 1;
         let model = Model::new(plan.clone());
-        World { plan, model, ids, born: ids, in_call: [const { None }; NODES], writes, all_reaped: false, calls: 0 }
+        World {
+            plan,
+            model,
+            mail: Mail::default(),
+            ids,
+            born: ids,
+            in_call: [const { None }; NODES],
+            writes,
+            all_reaped: false,
+            calls: 0,
+        }
     }
 
     pub fn id_of(&self, node: u8) -> u32 {
@@ -87,6 +99,7 @@ impl World {
             // Who led the process is dead.
             self.ids.iter_mut().filter(|id| **id == new).for_each(|id| *id = 0);
             self.ids.iter_mut().filter(|id| **id == old).for_each(|id| *id = new);
+            self.mail.renamed(old, new);
         }
         for (node, id) in self.model.births.drain(..) {
             let known = &mut self.born[node as usize];
@@ -94,12 +107,14 @@ impl World {
             *known = id;
             self.ids[node as usize] = id;
         }
+        self.mail.meet(seen, &self.model);
     }
 
     /// A node is about to trap; its first argument names the file with this inode, if any.
     pub fn enters(&mut self, node: u8, call: Call, args: [usize; 6], ino: Option<u64>) {
         self.calls += 1;
         let id = self.ids[node as usize];
+        self.begins_mail(id, call, args);
         let mut now =
             InCall { call, args, expected: self.model.enters(id, call, args), children: vec![], zombies: vec![], ino };
         if let Some((which, options)) = self.wait_of(id, call, args) {
@@ -111,6 +126,59 @@ impl World {
             self.writes[write as usize].entered = true;
         }
         self.in_call[node as usize] = Some(now);
+    }
+
+    /// Thread `id` is about to make a call that may be about letters.
+    fn begins_mail(&mut self, id: u32, call: Call, args: [usize; 6]) {
+        let home = self.model.home_of(id);
+        let [first, second, ..] = args.map(|arg| arg as i32);
+        let letter = |signal, value| Letter { signal, value };
+        match call {
+            Call::Kill { signal, .. } if mail::is(signal) => {
+                let owners: Vec<_> = self.model.targets(home, first).into_iter().map(|id| (id, 0)).collect();
+                self.mail.sends(id, &owners, letter(signal, 0), &self.model);
+            }
+            Call::Sigqueue { signal, value, thread: false } if first > 0 => {
+                let owners: Vec<_> = self.model.targets(home, first).into_iter().map(|id| (id, 0)).collect();
+                self.mail.sends(id, &owners, letter(signal, value), &self.model);
+            }
+            Call::Tgkill { signal, .. } if mail::is(signal) => {
+                self.mail.sends(id, &[(first as u32, second as u32)], letter(signal, 0), &self.model);
+            }
+            Call::Sigqueue { signal, value, thread: true } => {
+                self.mail.sends(id, &[(first as u32, second as u32)], letter(signal, value), &self.model);
+            }
+            Call::Sigtimedwait { set, .. } => self.mail.waits(id, home, set),
+            Call::Sigpending => self.mail.asks(id, home),
+            _ => {}
+        }
+    }
+
+    /// The call is over.
+    fn ends_mail(&mut self, id: u32, call: Call, args: [usize; 6], result: isize, memory: &dyn Fn(usize) -> u32) {
+        let home = self.model.home_of(id);
+        match call {
+            Call::Kill { .. } | Call::Tgkill { .. } | Call::Sigqueue { .. } => {
+                self.mail.sent(id, result == 0, &self.model);
+            }
+            Call::Sigtimedwait { timed, .. } => match result {
+                EAGAIN if timed => self.mail.waited(id, None),
+                EINTR => self.mail.interrupted(id),
+                signal if signal > 0 => {
+                    let (number, code) = (memory(args[1]), memory(args[1] + 8) as i32);
+                    assert_eq!(number as isize, signal, "the signal that {id} was told of, and its siginfo");
+                    let value = if code == -1 { memory(args[1] + 24) } else { 0 };
+                    assert!([-1, 0, -6].contains(&code), "{id} was given a signal of code {code}");
+                    self.mail.waited(id, Some(Letter { signal: signal as u8, value }));
+                }
+                other => panic!("{id}: sigtimedwait gave {other}"),
+            },
+            Call::Sigpending => {
+                assert_eq!(result, 0, "{id}: {call:?}");
+                self.mail.told(id, home, u64::from(memory(args[0])) | u64::from(memory(args[0] + 4)) << 32);
+            }
+            _ => {}
+        }
     }
 
     /// What a call waits for, if it is a wait with arguments that make sense.
@@ -150,6 +218,7 @@ impl World {
         if let Some(expected) = entered.expected {
             assert_eq!(result, expected, "node {node}: {call:?} {:x?}", entered.args);
         }
+        self.ends_mail(id, call, entered.args, result, memory);
         let short = result == ENOMEM && self.plan.shortage != 0;
         if result == EINTR {
             assert!(self.plan.handlers, "node {node}: EINTR from {call:?}, and no signal has a handler");
@@ -195,7 +264,7 @@ impl World {
             Call::FutexWake { .. } | Call::Requeue => {
                 assert!(result >= 0, "node {node}: {call:?} gave {result}")
             }
-            Call::Sleep | Call::Yield => assert_eq!(result, 0, "node {node}: {call:?}"),
+            Call::Sleep | Call::Yield | Call::Block { .. } => assert_eq!(result, 0, "node {node}: {call:?}"),
             Call::Pause => panic!("node {node}: pause gave {result}"),
             Call::Read { .. } => self.read(node, &entered, result, memory),
             Call::Write { records, .. } => {

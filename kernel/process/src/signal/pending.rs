@@ -31,6 +31,11 @@ impl Pending {
         self.queue.len()
     }
 
+    /// What is queued, in the order of sending. A signal that found no room is in the [set](Pending::set) alone.
+    pub fn iter(&self) -> impl Iterator<Item = &Siginfo> {
+        self.queue.iter()
+    }
+
     /// Adds a signal. A standard signal that is pending already stays as it is. `room` tells whether the
     /// sender may use one more queue entry; without, a real-time signal with a value is refused, and
     /// any other is noted without what came with it.
