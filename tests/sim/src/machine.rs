@@ -19,6 +19,7 @@ use base::Credentials;
 use executor::{SchedParams, Step};
 use linux_raw_sys::general as raw;
 use memory::space::{Flags, Limits, MapRequest, Place};
+use process::pidfd::PidFd;
 use process::signal::{Siginfo, Signal, SignalSet, send, stop::StopState};
 use process::{Conditions, Current, Process, Thread, pid};
 use std::cell::{Cell, RefCell};
@@ -288,7 +289,27 @@ impl Script {
         if matches!(call, Call::Clone { .. }) && cx.ret == 0 || cx.regs[YIELDED] != 0 {
             return;
         }
-        with(|d| d.world.returned(cx.regs[NODE] as u8, *call, cx.ret as isize, &word));
+        let node = cx.regs[NODE] as u8;
+        // Which process a new descriptor names.
+        let named = match call {
+            Call::PidfdOpen => pidfd_of(node, cx.ret),
+            Call::Clone { .. } => pidfd_of(node, word(pidfd_word(node)) as usize),
+            _ => None,
+        };
+        with(|d| d.world.returned(node, *call, cx.ret as isize, named, &word));
+    }
+
+    /// Whether the handler with its frame at `sp` runs in a child that has not come back from its birth, and goes by its maker's name
+    /// yet. A frame begins with the place, the stack pointer and the result that were interrupted; then come the registers.
+    fn is_newborn(&self, sp: usize) -> bool {
+        let from = |at: usize| word(at) as usize;
+        let (at, above) = (from(sp), from(sp + 8));
+        if (self.0.handler..self.0.entry[0]).contains(&at) {
+            return self.is_newborn(above);
+        }
+        let register = |number: usize| from(sp + (3 + number) * 8);
+        let result = if register(YIELDED) != 0 { register(KEPT) } else { from(sp + 16) };
+        matches!(self.0.ops.get(at), Some(Op::Done(Call::Clone { .. }))) && result == 0
     }
 
     /// What may happen to a program between two of its instructions.
@@ -348,12 +369,22 @@ impl Script {
             }
             Op::Trap(call) => {
                 cx.pc = next;
-                if call != Call::InHandler {
+                if call == Call::InHandler {
+                    if cx.nr == raw::__NR_rt_sigreturn as usize && !self.is_newborn(cx.sp) {
+                        with(|d| d.world.handler_ends(node));
+                    }
+                } else {
+                    let pidfd = match call {
+                        Call::PidfdSend { .. } | Call::Read { .. } | Call::Write { .. } => pidfd_of(node, cx.args[0]),
+                        Call::PidfdWait { .. } => pidfd_of(node, cx.args[1]),
+                        Call::PidfdPoll { .. } => pidfd_of(node, word(cx.args[0]) as usize),
+                        _ => None,
+                    };
                     let ino = match call {
                         Call::Read { .. } | Call::Write { .. } => ino_of(node, cx.args[0]),
                         _ => None,
                     };
-                    with(|d| d.world.enters(node, call, cx.args, ino));
+                    with(|d| d.world.enters(node, call, cx.args, ino, pidfd));
                 }
                 return Ok(Some(Trap::Syscall));
             }
@@ -369,6 +400,7 @@ impl Script {
                 let old = usercopy::load_u32(VirtAddr(at))?;
                 store(at, old.wrapping_add(value))?;
             }
+            Op::Copy(from, to) => store(to, usercopy::load_u32(VirtAddr(from))?)?,
             Op::Jump(to) => next = to,
             Op::JumpIfResult(low, high, to) => {
                 if (low..=high).contains(&(cx.ret as isize)) {
@@ -395,6 +427,8 @@ impl Script {
                 };
                 sim::spared(fill)?;
             }
+            Op::Handled if self.is_newborn(cx.sp) => {}
+            Op::Handled => with(|d| d.world.handler_begins(node, cx.regs[0] as u8)),
             Op::Become(node) => cx.regs[NODE] = node.into(),
             Op::Unreachable => {
                 panic!("node {node} is where nothing comes, at {}", cx.pc);
@@ -504,7 +538,16 @@ fn check_sleeper(process: &Arc<Process>, thread: &Arc<Thread>, stopped: StopStat
             let made = memory_is_used_by_another(thread, process);
             assert!(made, "thread {id} (node {node}) waits for a vfork child that is gone");
         }
-        Call::Wait { .. } | Call::Waitid { .. } => check_waiter(process, thread, node, &inside.call, inside.args),
+        Call::Wait { .. } | Call::Waitid { .. } | Call::PidfdWait { .. } => {
+            check_waiter(process, thread, node, &inside.call, inside.args, inside.pidfd);
+        }
+        Call::PidfdPoll { timed } => {
+            assert!(!timed, "thread {id} (node {node}) sleeps past its time");
+            let over = inside.pidfd.is_some_and(|target| with(|d| d.world.model.is_over(target)));
+            assert!(!over, "thread {id} (node {node}) waits for the end of {:?}, which is over", inside.pidfd);
+        }
+        // What it would have to take was looked for above.
+        Call::Sigsuspend { .. } => {}
         Call::Sigtimedwait { timed, .. } => {
             assert!(!timed, "thread {id} (node {node}) sleeps past its time");
             let missed = with(|d| d.world.mail.has_missed(id));
@@ -544,10 +587,18 @@ fn memory_is_used_by_another(thread: &Arc<Thread>, process: &Arc<Process>) -> bo
 }
 
 /// A waiter sleeps rightly if it has a child that matches and nothing to be told of.
-fn check_waiter(process: &Arc<Process>, thread: &Arc<Thread>, node: u8, call: &Call, args: [usize; 6]) {
+fn check_waiter(
+    process: &Arc<Process>,
+    thread: &Arc<Thread>,
+    node: u8,
+    call: &Call,
+    args: [usize; 6],
+    pidfd: Option<u32>,
+) {
     let (options, one) = match call {
         Call::Wait { options } => (*options, (args[0] as i32 > 0).then_some(args[0] as u32)),
         Call::Waitid { options } => (*options, (args[0] as u32 == raw::P_PID).then_some(args[1] as u32)),
+        Call::PidfdWait { options } => (*options, pidfd),
         _ => return,
     };
     let group = match call {
@@ -589,6 +640,14 @@ fn ino_of(node: u8, fd: usize) -> Option<u64> {
     let thread = pid::find_thread(with(|d| d.world.id_of(node)))?;
     let files = thread.view.lock().files.clone()?;
     files.get(fd as u32).ok().map(|description| description.metadata().ino)
+}
+
+/// The process that a node's descriptor names, if it is a pidfd.
+fn pidfd_of(node: u8, fd: usize) -> Option<u32> {
+    let thread = pid::find_thread(with(|d| d.world.id_of(node)))?;
+    let files = thread.view.lock().files.clone()?;
+    let description = files.get(fd as u32).ok()?;
+    Some(description.file().as_any()?.downcast_ref::<PidFd>()?.number())
 }
 
 /// A reader sleeps rightly before an empty pipe that somebody can write to, a writer before a full one that

@@ -80,6 +80,8 @@ struct Process {
     continued: bool,
     /// Signals that were sent and may have an effect yet, one bit each.
     sent: u64,
+    /// Those of them that were sent to the process, and deadly to it, while all its threads blocked them.
+    held: u64,
     /// The status that it exits with, once something decided that for all its threads.
     decided: Option<i32>,
     /// It dies of a signal that a thread has taken; which one shows in its status.
@@ -93,6 +95,8 @@ struct Actions {
     handled: u64,
     ignored: u64,
     nocldwait: bool,
+    /// What is blocked while a handler runs.
+    blocks: [u64; 32],
 }
 
 /// A thread: where it is.
@@ -105,6 +109,35 @@ struct Thread {
     exits: Option<u8>,
     /// It is in execve(2).
     execs: bool,
+    /// The signals that it blocks while no handler runs, one bit each, and the mask that it is about to have, or has for a while.
+    mask: u64,
+    changing: Option<u64>,
+    /// What the handlers block that run in it.
+    handlers: Handlers,
+}
+
+/// What the handlers block that a thread is in, one in the other.
+#[derive(Clone, Copy, Debug, Default)]
+struct Handlers {
+    count: usize,
+    blocks: [u64; 8],
+}
+
+impl Thread {
+    /// A thread of `process` that blocks `mask`.
+    fn new(process: u32, mask: u64) -> Thread {
+        let handlers = Handlers::default();
+        Thread { process, makes: None, exits: None, execs: false, mask, changing: None, handlers }
+    }
+
+    /// Whether it blocks the signal of a bit; `None` where that cannot be known. Handlers whose beginning was not seen yet, as others have
+    /// run first, may block more.
+    fn blocks(&self, bit: u64) -> Option<bool> {
+        let handlers = &self.handlers;
+        let seen = handlers.blocks.iter().take(handlers.count).any(|blocks| blocks & bit != 0);
+        let (old, new) = (self.mask & bit != 0, self.changing.unwrap_or(self.mask) & bit != 0);
+        if seen || old && new { Some(true) } else { (old == new).then_some(false) }
+    }
 }
 
 /// A child that a wait took.
@@ -160,6 +193,7 @@ impl Model {
             told: false,
             continued: false,
             sent: 0,
+            held: 0,
             decided: None,
             signalled: false,
             actions: 0,
@@ -167,7 +201,7 @@ impl Model {
         Model {
             plan,
             processes: BTreeMap::from([(1, first)]),
-            threads: BTreeMap::from([(1, Thread { process: 1, makes: None, exits: None, execs: false })]),
+            threads: BTreeMap::from([(1, Thread::new(1, 0))]),
             actions: vec![Actions::default()],
             reaped: BTreeMap::new(),
             events: Vec::new(),
@@ -216,8 +250,17 @@ impl Model {
                 self.process_of(id).place.subreaper = true;
                 return Some(0);
             }
-            Call::Sigaction { signal, handler, nocldwait } => {
-                self.sigaction(home, signal, handler, nocldwait);
+            Call::Mask { how, set } => {
+                let thread = self.threads.get_mut(&id).expect("it lives");
+                thread.changing = Some(match how {
+                    raw::SIG_BLOCK => thread.mask | set << 1,
+                    raw::SIG_UNBLOCK => thread.mask & !(set << 1),
+                    _ => set << 1,
+                });
+            }
+            Call::Sigsuspend { set } => self.threads.get_mut(&id).expect("it lives").changing = Some(set << 1),
+            Call::Sigaction { signal, handler, nocldwait, blocks } => {
+                self.sigaction(home, signal, handler, nocldwait, blocks << 1);
                 return Some(0);
             }
             // Whether somebody still reads is the pipe's to know.
@@ -229,12 +272,55 @@ impl Model {
     }
 
     /// The call is over.
-    pub fn returned(&mut self, id: u32) {
+    pub fn returned(&mut self, id: u32, call: Call) {
         let Some(thread) = self.threads.get_mut(&id) else { panic!("thread {id} is dead and comes back from a call") };
         thread.makes = None;
+        let (home, old, new) = (thread.process, thread.mask, thread.changing.take());
+        if let (Call::Mask { .. }, Some(new)) = (call, new) {
+            thread.mask = new;
+            let process = &self.processes[&home];
+            let missed = process.held & old & !new;
+            assert!(
+                missed == 0 || process.decided.is_some() || process.signalled || !self.is_exact(),
+                "thread {id} has unblocked {missed:#x}, of which its process {home} had to die"
+            );
+        }
     }
 
-    fn sigaction(&mut self, process: u32, signal: u8, handler: usize, nocldwait: bool) {
+    /// Thread `id` was told of its mask.
+    pub fn told_mask(&self, id: u32, mask: u64) {
+        assert_eq!(mask << 1, self.threads[&id].mask, "the mask of thread {id}");
+    }
+
+    /// Thread `id` was told what is pending and blocked.
+    pub fn told_pending(&self, id: u32, set: u64) {
+        let (thread, set) = (&self.threads[&id], set << 1 & !(mail::SET << 1));
+        let process = &self.processes[&thread.process];
+        // What does nothing is held back where it is blocked.
+        let wrong = set & !(thread.mask & (process.sent | HARMLESS));
+        assert!(wrong == 0, "thread {id} was told that {wrong:#x} are pending, mask {:#x}: {process:?}", thread.mask);
+        let missed = process.held & thread.mask & !set;
+        assert!(missed == 0 || !self.is_exact(), "thread {id} was not told that {missed:#x} are pending: {process:?}");
+    }
+
+    /// A handler of `signal` begins to run in thread `id`.
+    pub fn handler_begins(&mut self, id: u32, signal: u8) {
+        let thread = &self.threads[&id];
+        let (process, bit) = (&self.processes[&thread.process], 1 << signal);
+        assert!(thread.blocks(bit) != Some(true), "thread {id} blocks {signal}, and its handler begins");
+        let handlers = &mut self.threads.get_mut(&id).expect("as above").handlers;
+        if let Some(blocks) = handlers.blocks.get_mut(handlers.count) {
+            *blocks = self.actions[process.actions].blocks[usize::from(signal)];
+        }
+        handlers.count += 1;
+    }
+
+    /// The innermost handler that runs in thread `id` ends.
+    pub fn handler_ends(&mut self, id: u32) {
+        self.threads.get_mut(&id).expect("it runs").handlers.count -= 1;
+    }
+
+    fn sigaction(&mut self, process: u32, signal: u8, handler: usize, nocldwait: bool, blocks: u64) {
         let actions = &mut self.actions[self.processes[&process].actions];
         let bit = 1 << signal;
         (actions.handled, actions.ignored) = (actions.handled & !bit, actions.ignored & !bit);
@@ -243,6 +329,7 @@ impl Model {
             1 => actions.ignored |= bit,
             _ => actions.handled |= bit,
         }
+        actions.blocks[usize::from(signal)] = blocks;
         if signal == SIGCHLD {
             actions.nocldwait = nocldwait && handler != 1;
         }
@@ -276,6 +363,25 @@ impl Model {
     /// Whether this thread lives.
     pub fn lives(&self, id: u32) -> bool {
         self.threads.contains_key(&id)
+    }
+
+    /// Whether there is such a process, which may be a zombie.
+    pub fn exists(&self, process: u32) -> bool {
+        self.processes.contains_key(&process)
+    }
+
+    /// Whether a process that there was has come to its end.
+    pub fn is_over(&self, process: u32) -> bool {
+        self.processes.get(&process).is_none_or(|process| process.place.zombie.is_some())
+    }
+
+    /// A signal is sent to the process that a pidfd names, which may be reaped.
+    pub fn send_by_pidfd(&mut self, target: u32, signal: u8) -> isize {
+        if !self.exists(target) {
+            return ESRCH;
+        }
+        self.send(target, signal);
+        0
     }
 
     /// Whether signals are queued for a process: not once its end is certain.
@@ -314,7 +420,7 @@ impl Model {
             return EINVAL;
         }
         match self.threads.get(&(thread as u32)) {
-            Some(found) if found.process == group as u32 => self.send(group as u32, signal),
+            Some(found) if found.process == group as u32 => self.send_to(group as u32, Some(thread as u32), signal),
             // A leader is there until it is reaped.
             None if group == thread && self.processes.contains_key(&(group as u32)) => {}
             _ => return ESRCH,
@@ -327,8 +433,25 @@ impl Model {
         members.map(|(id, _)| *id).collect()
     }
 
-    /// A signal is sent to a process, or to a thread of it that has nothing blocked.
+    /// A signal is sent to a process.
     fn send(&mut self, target: u32, signal: u8) {
+        self.send_to(target, None, signal);
+    }
+
+    /// Whether a thread of a process takes the signal of a bit (the one that is named, if one is): all block it, one does not, or that cannot
+    /// be known.
+    fn is_taken(&self, process: u32, named: Option<u32>, bit: u64) -> Option<bool> {
+        let threads = &self.processes[&process].place.threads;
+        let mut asked = threads.iter().filter(|id| named.is_none_or(|named| named == **id));
+        let all_block = asked.clone().all(|id| self.threads[id].blocks(bit) == Some(true));
+        if all_block {
+            return Some(false);
+        }
+        asked.any(|id| self.threads[id].blocks(bit) == Some(false)).then_some(true)
+    }
+
+    /// A signal is sent to a process, or to one thread of it.
+    fn send_to(&mut self, target: u32, thread: Option<u32>, signal: u8) {
         if mail::is(signal) {
             return;
         }
@@ -365,8 +488,12 @@ impl Model {
         }
         process.sent |= bit;
         let deadly = bit & (STOPS | handled) == 0 && target != 1;
-        if exact && deadly && process.stop == Stop::Running {
-            process.decided = Some(signal.into());
+        let taken = if exact && deadly { self.is_taken(target, thread, bit) } else { None };
+        let process = self.processes.get_mut(&target).expect("it was found");
+        match taken {
+            Some(true) if process.stop == Stop::Running => process.decided = Some(signal.into()),
+            Some(false) if thread.is_none() => process.held |= bit,
+            _ => {}
         }
     }
 
@@ -525,7 +652,7 @@ impl Model {
                 process.actions = self.actions.len() - 1;
             }
             self.processes.insert(home, process);
-            self.threads.insert(id, Thread { process: home, makes: None, exits: None, execs: false });
+            self.threads.insert(id, Thread::new(home, self.threads[maker].mask));
             self.threads.get_mut(maker).expect("as above").makes = None;
             self.births.push((*node, id));
             return;
@@ -554,7 +681,7 @@ impl Model {
         (process.place.subreaper, process.place.did_exec) = (false, false);
         process.place.threads = BTreeSet::from([id]);
         (process.stop, process.told, process.continued) = (Stop::Running, false, false);
-        process.sent = 0;
+        (process.sent, process.held) = (0, 0);
         (process, has(raw::CLONE_SIGHAND))
     }
 
@@ -733,12 +860,16 @@ impl Model {
     /// A thread that takes a deadly signal decides for all, and may take a while to die.
     fn decisions(&mut self, seen: &Seen) {
         let shortage = self.killed_for_memory();
-        for (id, process) in &mut self.processes {
-            let Some(theirs) = seen.get(id).filter(|theirs| !theirs.place.threads.is_empty()) else { continue };
+        let ids: Vec<_> = self.processes.keys().copied().collect();
+        for id in ids {
+            let Some(theirs) = seen.get(&id).filter(|theirs| !theirs.place.threads.is_empty()) else { continue };
+            let process = &self.processes[&id];
             if process.decided.is_none()
                 && let Some(status) = theirs.decided
                 && (process.sent & !STOPS | shortage) & 1 << status != 0
             {
+                assert!(self.is_taken(id, None, 1 << status) != Some(false), "{id} dies of {status}, which is blocked");
+                let process = self.processes.get_mut(&id).expect("as above");
                 process.decided = theirs.decided;
                 self.violent = true;
             }

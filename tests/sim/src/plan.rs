@@ -29,6 +29,8 @@ struct Taste {
     execs: bool,
     mail: bool,
     much: bool,
+    masks: bool,
+    pidfds: bool,
 }
 
 struct Maker {
@@ -62,6 +64,8 @@ pub fn plan(seed: u64) -> Plan {
         execs: often(40),
         mail: often(40),
         much: often(30),
+        masks: often(40),
+        pidfds: often(40),
     };
     let (often_short, often_faulty) = (rng.chance(15), rng.chance(20));
     let left = rng.pick(&[2, 4, 8, 16, 32, NODES - 1]);
@@ -71,6 +75,8 @@ pub fn plan(seed: u64) -> Plan {
         maker: vec![0],
         home: vec![0],
         flags: vec![0],
+        pidfd: vec![false],
+        closes: false,
         cpus: rng.range(1, 4),
         handlers: false,
         nocldwait: false,
@@ -111,7 +117,10 @@ impl Maker {
             self.op(Op::Unreachable);
         }
         self.plan.handler = self.here();
-        if self.rng.chance(30) {
+        self.op(Op::Handled);
+        // Where masks matter it takes long enough for others to come.
+        let yields = if self.taste.masks { 8 } else { usize::from(self.rng.chance(30)) };
+        for _ in 0..yields {
             self.op(Op::Load { nr: raw::__NR_sched_yield, args: [ZERO; 6] });
             self.op(Op::Trap(Call::InHandler));
         }
@@ -124,7 +133,7 @@ impl Maker {
         self.plan.entry[0] = self.here();
         self.call(Call::Gettid, raw::__NR_gettid, &[]);
         self.op(Op::StoreResult(id_word(0)));
-        self.block(0, mail::SET);
+        self.mask(0, raw::SIG_BLOCK, mail::SET);
         for page in 0..SHARED_PAGES {
             self.op(Op::Add(SHARED + page * 0x1000, 0));
         }
@@ -141,11 +150,7 @@ impl Maker {
             }
         }
         // Whatever is left is adopted, and waited for, until there is nobody.
-        for pipe in 0..self.pipes {
-            for write in [false, true] {
-                self.call(Call::Close, raw::__NR_close, &[Arg::Word(pipe_word(pipe, write))]);
-            }
-        }
+        self.call(Call::Close, raw::__NR_close_range, &[ZERO, Arg::Is(u32::MAX as usize), ZERO]);
         let again = self.here();
         self.wait(0, Whom::Any, raw::__WALL);
         self.op(Op::JumpIfResult(1, isize::MAX, again));
@@ -235,8 +240,10 @@ impl Maker {
         if self.taste.mail && self.taste.much && self.rng.chance(50) {
             return self.mail(me);
         }
-        match self.rng.below(20) {
+        match self.rng.below(27) {
+            23..27 if self.taste.pidfds => self.pidfd(me),
             16..20 if self.taste.mail => self.mail(me),
+            20..23 if self.taste.masks => self.masks(me),
             0..4 => self.child(me, pending),
             4 => self.wait_some(me),
             5 if self.taste.signals => {
@@ -292,11 +299,90 @@ impl Maker {
         self.words(at, &[set as u32, (set >> 32) as u32]);
     }
 
-    fn block(&mut self, me: u8, set: u64) {
+    fn mask(&mut self, me: u8, how: u32, set: u64) {
         let at = scratch(me) + 0x600;
         self.set(at, set);
-        let args = [Arg::Is(raw::SIG_BLOCK as usize), Arg::Is(at), ZERO, Arg::Is(8)];
-        self.call(Call::Block { set }, raw::__NR_rt_sigprocmask, &args);
+        let args = [Arg::Is(how as usize), Arg::Is(at), ZERO, Arg::Is(8)];
+        self.call(Call::Mask { how, set }, raw::__NR_rt_sigprocmask, &args);
+    }
+
+    /// Some of the signals that programs send each other.
+    fn some_signals(&mut self) -> u64 {
+        let some = self.rng.below(15) as u64 + 1;
+        let signals = [SIGUSR1, SIGUSR2, SIGTERM, SIGCHLD].into_iter().enumerate();
+        signals.filter(|(i, _)| some & 1 << i != 0).fold(0, |set, (_, signal)| set | 1 << (signal - 1))
+    }
+
+    /// Blocks signals, has them back, looks at what is blocked and what waits, or waits for what comes.
+    fn masks(&mut self, me: u8) {
+        let set = self.some_signals();
+        match self.rng.below(11) {
+            9 | 10 => {
+                let (node, signal) = (self.some_node(), self.rng.pick(&[SIGUSR1, SIGUSR2]));
+                // One may come while the handler of the other runs.
+                self.kill(Whom::Node(node), signal);
+                self.kill(Whom::Node(node), SIGUSR1 + SIGUSR2 - signal);
+            }
+            0..3 => self.mask(me, raw::SIG_BLOCK, set),
+            3 | 4 => self.mask(me, raw::SIG_UNBLOCK, set),
+            5 => self.mask(me, raw::SIG_SETMASK, set | mail::SET),
+            6 => {
+                let at = scratch(me) + 0x600;
+                self.set(at, 0);
+                self.call(Call::AskMask, raw::__NR_rt_sigprocmask, &[ZERO, ZERO, Arg::Is(at), Arg::Is(8)]);
+            }
+            // The first process must come to its end.
+            7 if me != 0 && self.rng.chance(50) => {
+                let at = scratch(me) + 0x600;
+                self.set(at, set | mail::SET);
+                let call = Call::Sigsuspend { set: set | mail::SET };
+                self.call(call, raw::__NR_rt_sigsuspend, &[Arg::Is(at), Arg::Is(8)]);
+            }
+            _ => self.sigpending(me),
+        }
+    }
+
+    fn sigpending(&mut self, me: u8) {
+        let at = scratch(me) + 0x608;
+        self.set(at, 0);
+        self.call(Call::Sigpending, raw::__NR_rt_sigpending, &[Arg::Is(at), Arg::Is(8)]);
+    }
+
+    /// Gets a descriptor of a process, or uses one that the node or its maker has got.
+    fn pidfd(&mut self, me: u8) {
+        let node = self.some_node();
+        if self.rng.chance(40) {
+            self.call(Call::PidfdOpen, raw::__NR_pidfd_open, &[Arg::Word(id_word(node)), ZERO]);
+            self.op(Op::StoreResult(pidfd_word(me)));
+        }
+        let word = pidfd_word(self.rng.pick(&[me, me, self.plan.maker[me as usize]]));
+        let fd = Arg::Word(word);
+        match self.rng.below(6) {
+            0 | 1 => {
+                let signal = if self.taste.signals { self.signal() } else { 0 };
+                let signal = if self.taste.mail && self.rng.chance(50) { mail::FIRST } else { signal };
+                let args = [fd, Arg::Is(signal.into()), ZERO, ZERO];
+                self.call(Call::PidfdSend { signal }, raw::__NR_pidfd_send_signal, &args);
+            }
+            2 | 3 => {
+                let mut options = raw::WEXITED | self.rng.pick(&[raw::__WALL, 0, raw::__WALL | raw::WNOWAIT]);
+                if self.rng.chance(40) {
+                    options |= raw::WNOHANG;
+                }
+                let args = [Arg::Is(raw::P_PIDFD as usize), fd, Arg::Is(scratch(me)), Arg::Is(options as usize), ZERO];
+                self.call(Call::PidfdWait { options }, raw::__NR_waitid, &args);
+            }
+            _ => {
+                // The first process must come to its end.
+                let timed = me == 0 || self.rng.chance(50);
+                let at = scratch(me) + 0x640;
+                self.op(Op::Copy(word, at));
+                self.op(Op::Store(at + 4, 1));
+                let time = if timed { Arg::Is(self.rng.below(3)) } else { Arg::Is(usize::MAX) };
+                let args = [Arg::Is(at), Arg::Is(1), time];
+                self.call(Call::PidfdPoll { timed }, raw::__NR_poll, &args);
+            }
+        }
     }
 
     /// Sends a few signals that are queued, or looks at what came.
@@ -331,11 +417,7 @@ impl Maker {
                 let args = [Arg::Word(id_word(home)), Arg::Word(id_word(node)), Arg::Is(signal.into())];
                 self.call(Call::Tgkill { node, signal }, raw::__NR_tgkill, &args);
             }
-            7 => {
-                let at = scratch(me) + 0x608;
-                self.set(at, 0);
-                self.call(Call::Sigpending, raw::__NR_rt_sigpending, &[Arg::Is(at), Arg::Is(8)]);
-            }
+            7 => self.sigpending(me),
             // The first process must come to its end.
             _ => {
                 let timed = me == 0 || self.rng.chance(60);
@@ -369,6 +451,7 @@ impl Maker {
         self.plan.maker.push(me);
         self.plan.home.push(if thread { self.home(me) } else { child });
         self.plan.flags.push(flags | u64::from(signal));
+        self.plan.pidfd.push(false);
         let shares = flags & u64::from(raw::CLONE_VM) != 0;
         let mut flags = flags | u64::from(signal);
         let tid = if thread {
@@ -379,10 +462,43 @@ impl Maker {
             flags |= u64::from(raw::CLONE_PARENT_SETTID);
             id_word(child)
         };
+        if self.taste.pidfds && nr == raw::__NR_clone && self.rng.chance(50) {
+            return self.clone3(me, child, flags, tid, pending);
+        }
         let stack = if shares { stack_top(child) } else { 0 };
         let args = [Arg::Is(flags as usize), Arg::Is(stack), Arg::Is(tid), Arg::Is(tid), ZERO];
         let args = if nr == raw::__NR_clone { &args[..] } else { &[] };
         self.call(Call::Clone { child }, nr, args);
+        self.made(me, child, thread, pending);
+    }
+
+    /// The same with clone3(2), which gives a descriptor of the child, too: what `flags` holds is the maker's wish and the exit signal.
+    fn clone3(&mut self, me: u8, child: u8, flags: u64, tid: usize, pending: &mut Vec<u8>) {
+        let thread = flags & u64::from(raw::CLONE_THREAD) != 0;
+        let (mut flags, mut signal) = (flags & !0xff, flags & 0xff);
+        let (mut pidfd, mut stack, mut size) = (0, 0, 0);
+        if !thread && self.rng.chance(80) {
+            flags |= u64::from(raw::CLONE_PIDFD);
+            pidfd = pidfd_word(me);
+            self.plan.pidfd[child as usize] = true;
+        }
+        if flags & u64::from(raw::CLONE_VM) != 0 {
+            (stack, size) = (stack_top(child) - 0x2000, 0x2000);
+        }
+        if flags & u64::from(raw::CLONE_PARENT) != 0 {
+            signal = 0;
+        }
+        let at = scratch(me) + 0x780;
+        let record = [flags, pidfd as u64, tid as u64, tid as u64, signal, stack as u64, size, 0];
+        for (i, value) in record.into_iter().enumerate() {
+            self.set(at + i * 8, value);
+        }
+        self.call(Call::Clone { child }, raw::__NR_clone3, &[Arg::Is(at), Arg::Is(64)]);
+        self.made(me, child, thread, pending);
+    }
+
+    /// Looks after a child that was made.
+    fn made(&mut self, me: u8, child: u8, thread: bool, pending: &mut Vec<u8>) {
         pending.push(child);
         if thread && self.rng.chance(40) {
             self.join(me, child);
@@ -487,13 +603,15 @@ impl Maker {
             handler = self.rng.below(2);
             flags = if handler == 1 { 0 } else { raw::SA_NOCLDWAIT as usize };
         }
+        let blocks = if self.taste.masks && self.rng.chance(70) { self.some_signals() } else { 0 };
         let at = scratch(me) + 0x200;
-        for (i, word) in [handler, flags, 0, 0].into_iter().enumerate() {
+        for (i, word) in [handler, flags, 0, blocks as usize].into_iter().enumerate() {
             self.op(Op::Store(at + i * 8, word as u32));
             self.op(Op::Store(at + i * 8 + 4, (word >> 32) as u32));
         }
         let args = [Arg::Is(signal.into()), Arg::Is(at), ZERO, Arg::Is(8)];
-        self.call(Call::Sigaction { signal, handler, nocldwait }, raw::__NR_rt_sigaction, &args);
+        let own = if flags & raw::SA_NODEFER as usize != 0 { 0 } else { 1 << (signal - 1) };
+        self.call(Call::Sigaction { signal, handler, nocldwait, blocks: blocks | own }, raw::__NR_rt_sigaction, &args);
     }
 
     fn group(&mut self, me: u8) {
@@ -598,6 +716,7 @@ impl Maker {
                 }
             }
             end => {
+                self.plan.closes = true;
                 self.call(Call::Close, raw::__NR_close, &[Arg::Word(pipe_word(pipe, end == 7))]);
             }
         }

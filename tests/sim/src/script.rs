@@ -41,6 +41,11 @@ pub const fn pipe_word(pipe: u8, write: bool) -> usize {
     PRIVATE + 2 * NODES * 0x1000 + 0x400 + pipe as usize * 8 + write as usize * 4
 }
 
+/// The last descriptor of a process that a node has got, in its process's memory.
+pub const fn pidfd_word(node: u8) -> usize {
+    PRIVATE + 2 * NODES * 0x1000 + 0xa00 + node as usize * 4
+}
+
 /// A node's own page for results.
 pub const fn scratch(node: u8) -> usize {
     PRIVATE + node as usize * 0x2000
@@ -89,6 +94,19 @@ pub enum Call {
     Waitid {
         options: u32,
     },
+    /// pidfd_open(2).
+    PidfdOpen,
+    PidfdSend {
+        signal: u8,
+    },
+    /// waitid(2) with P_PIDFD.
+    PidfdWait {
+        options: u32,
+    },
+    /// poll(2) of a pidfd.
+    PidfdPoll {
+        timed: bool,
+    },
     Exit {
         code: u8,
     },
@@ -114,8 +132,14 @@ pub enum Call {
         timed: bool,
     },
     Sigpending,
-    /// rt_sigprocmask(2): nothing but what is said.
-    Block {
+    /// rt_sigprocmask(2): `how`, with `set`; the old mask is not asked for.
+    Mask {
+        how: u32,
+        set: u64,
+    },
+    /// rt_sigprocmask(2) that only asks.
+    AskMask,
+    Sigsuspend {
         set: u64,
     },
     FutexWait {
@@ -144,6 +168,8 @@ pub enum Call {
         signal: u8,
         handler: usize,
         nocldwait: bool,
+        /// What is blocked while the handler runs.
+        blocks: u64,
     },
     Setpgid,
     Setsid,
@@ -172,6 +198,8 @@ pub enum Op {
     StoreResult(usize),
     Store(usize, u32),
     Add(usize, u32),
+    /// Copies a word: from, to.
+    Copy(usize, usize),
     Jump(usize),
     /// Jumps if the last result is within these bounds.
     JumpIfResult(isize, isize, usize),
@@ -183,6 +211,8 @@ pub enum Op {
         write: u16,
         records: u16,
     },
+    /// A handler begins.
+    Handled,
     /// The first of a program that was executed: here goes on who called execve.
     Become(u8),
     /// Nothing may come here.
@@ -202,6 +232,10 @@ pub struct Plan {
     pub maker: Vec<u8>,
     pub home: Vec<u8>,
     pub flags: Vec<u64>,
+    /// Its maker got a descriptor of it.
+    pub pidfd: Vec<bool>,
+    /// Somebody closes descriptors, of others too who share the table, so that a number may soon name another file.
+    pub closes: bool,
     pub cpus: usize,
     /// Some signal has a handler.
     pub handlers: bool,

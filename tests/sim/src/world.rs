@@ -13,6 +13,8 @@ use process::{pid, tree};
 use std::sync::Arc;
 
 const EAGAIN: isize = -11;
+const ESRCH: isize = -3;
+const EBADF: isize = -9;
 const ENOMEM: isize = -12;
 const EINVAL: isize = -22;
 const EINTR: isize = -4;
@@ -30,6 +32,10 @@ pub struct InCall {
     zombies: Vec<u32>,
     /// The inode of the file that a read or a write is about. Its number may come to name another.
     pub ino: Option<u64>,
+    /// The process that its pidfd names.
+    pub pidfd: Option<u32>,
+    /// There is a process of which it is to give a descriptor, or that was over already.
+    opens: bool,
 }
 
 /// A write to a pipe.
@@ -110,14 +116,21 @@ impl World {
         self.mail.meet(seen, &self.model);
     }
 
-    /// A node is about to trap; its first argument names the file with this inode, if any.
-    pub fn enters(&mut self, node: u8, call: Call, args: [usize; 6], ino: Option<u64>) {
+    /// A node is about to trap; its first argument names the file with this inode, or its pidfd this process, if any.
+    pub fn enters(&mut self, node: u8, call: Call, args: [usize; 6], ino: Option<u64>, pidfd: Option<u32>) {
         self.calls += 1;
         let id = self.ids[node as usize];
         self.begins_mail(id, call, args);
-        let mut now =
-            InCall { call, args, expected: self.model.enters(id, call, args), children: vec![], zombies: vec![], ino };
-        if let Some((which, options)) = self.wait_of(id, call, args) {
+        let expected = match call {
+            Call::PidfdSend { signal } => Some(self.send_by_pidfd(id, pidfd, signal)),
+            _ => self.model.enters(id, call, args),
+        };
+        let mut now = InCall { call, args, expected, children: vec![], zombies: vec![], ino, pidfd, opens: false };
+        now.opens = match call {
+            Call::PidfdOpen => self.model.exists(args[0] as u32),
+            _ => pidfd.is_some_and(|target| self.model.is_over(target)),
+        };
+        if let Some((which, options)) = self.wait_of(id, call, args, pidfd) {
             now.children = self.model.eligible(id, which, options);
             now.zombies =
                 now.children.iter().copied().filter(|child| self.model.has_event(*child, raw::WEXITED)).collect();
@@ -126,6 +139,15 @@ impl World {
             self.writes[write as usize].entered = true;
         }
         self.in_call[node as usize] = Some(now);
+    }
+
+    /// Thread `id` sends a signal to the process that its pidfd names.
+    fn send_by_pidfd(&mut self, id: u32, pidfd: Option<u32>, signal: u8) -> isize {
+        let Some(target) = pidfd else { return EBADF };
+        if mail::is(signal) {
+            self.mail.sends(id, &[(target, 0)], Letter { signal, value: 0 }, &self.model);
+        }
+        self.model.send_by_pidfd(target, signal)
     }
 
     /// Thread `id` is about to make a call that may be about letters.
@@ -158,7 +180,7 @@ impl World {
     fn ends_mail(&mut self, id: u32, call: Call, args: [usize; 6], result: isize, memory: &dyn Fn(usize) -> u32) {
         let home = self.model.home_of(id);
         match call {
-            Call::Kill { .. } | Call::Tgkill { .. } | Call::Sigqueue { .. } => {
+            Call::Kill { .. } | Call::Tgkill { .. } | Call::Sigqueue { .. } | Call::PidfdSend { .. } => {
                 self.mail.sent(id, result == 0, &self.model);
             }
             Call::Sigtimedwait { timed, .. } => match result {
@@ -175,14 +197,16 @@ impl World {
             },
             Call::Sigpending => {
                 assert_eq!(result, 0, "{id}: {call:?}");
-                self.mail.told(id, home, u64::from(memory(args[0])) | u64::from(memory(args[0] + 4)) << 32);
+                let set = long(memory, args[0]);
+                self.mail.told(id, home, set);
+                self.model.told_pending(id, set);
             }
             _ => {}
         }
     }
 
     /// What a call waits for, if it is a wait with arguments that make sense.
-    fn wait_of(&self, id: u32, call: Call, args: [usize; 6]) -> Option<(Which, u32)> {
+    fn wait_of(&self, id: u32, call: Call, args: [usize; 6], pidfd: Option<u32>) -> Option<(Which, u32)> {
         let which = match call {
             Call::Wait { .. } => match args[0] as i32 {
                 -1 => Which::Any,
@@ -196,9 +220,12 @@ impl World {
                 raw::P_PGID => Which::Group(args[1] as u32),
                 _ => Which::One(args[1] as u32),
             },
+            Call::PidfdWait { .. } => Which::One(pidfd?),
             _ => return None,
         };
-        let (Call::Wait { options } | Call::Waitid { options }) = call else { return None };
+        let (Call::Wait { options } | Call::Waitid { options } | Call::PidfdWait { options }) = call else {
+            return None;
+        };
         Some((which, options))
     }
 
@@ -209,12 +236,23 @@ impl World {
         }
     }
 
-    /// A node is in user mode again, where `call` is to have given `result`. `memory` reads a word of its memory.
-    pub fn returned(&mut self, node: u8, call: Call, result: isize, memory: &dyn Fn(usize) -> u32) {
+    /// A handler of `signal` begins to run in a node.
+    pub fn handler_begins(&mut self, node: u8, signal: u8) {
+        self.model.handler_begins(self.ids[node as usize], signal);
+    }
+
+    /// It ends.
+    pub fn handler_ends(&mut self, node: u8) {
+        self.model.handler_ends(self.ids[node as usize]);
+    }
+
+    /// A node is in user mode again, where `call` is to have given `result`, and with it a descriptor of the process `named`. `memory`
+    /// reads a word of its memory.
+    pub fn returned(&mut self, node: u8, call: Call, result: isize, named: Option<u32>, memory: &dyn Fn(usize) -> u32) {
         let Some(entered) = self.in_call[node as usize].take() else { return };
         assert_eq!(entered.call, call, "node {node} comes back from a call that it did not make");
         let id = self.ids[node as usize];
-        self.model.returned(id);
+        self.model.returned(id, call);
         if let Some(expected) = entered.expected {
             assert_eq!(result, expected, "node {node}: {call:?} {:x?}", entered.args);
         }
@@ -232,7 +270,20 @@ impl World {
                     result == born as isize && born != 0 || (result == EAGAIN || short) && born == 0,
                     "node {node}: {call:?} gave {result}, and the child is {born}"
                 );
+                let other = result > 0 && self.plan.pidfd[child as usize] && !self.plan.closes && named != Some(born);
+                assert!(!other, "node {node}: {call:?} gave {result}, and a pidfd of {named:?}");
             }
+            Call::PidfdOpen => {
+                let asked = entered.args[0] as u32;
+                match entered.opens {
+                    true => {
+                        let fits = result >= 0 && (named == Some(asked) || self.plan.closes);
+                        assert!(fits, "node {node}: pidfd_open of {asked} gave {result}, of {named:?}");
+                    }
+                    false => assert!([EINVAL, ESRCH].contains(&result), "node {node}: {call:?} {asked} gave {result}"),
+                }
+            }
+            Call::PidfdPoll { timed } => self.polled(node, &entered, timed, result, memory),
             Call::Exec if short => self.model.failed(id),
             Call::Exit { .. } | Call::ExitGroup { .. } | Call::Exec => {
                 panic!("node {node} came back from {call:?}: {result}")
@@ -241,7 +292,10 @@ impl World {
                 let status = memory(entered.args[1]) as i32;
                 self.waited(node, &entered, options | raw::WEXITED, result, status);
             }
-            Call::Waitid { options } => {
+            Call::PidfdWait { .. } if entered.pidfd.is_none() => {
+                assert!([EBADF, EINVAL].contains(&result), "node {node}: {call:?} of no pidfd gave {result}");
+            }
+            Call::Waitid { options } | Call::PidfdWait { options } => {
                 let at = entered.args[2];
                 let (code, child, status) = (memory(at + 8) as i32, memory(at + 16), memory(at + 24) as i32);
                 let status = match code {
@@ -264,13 +318,22 @@ impl World {
             Call::FutexWake { .. } | Call::Requeue => {
                 assert!(result >= 0, "node {node}: {call:?} gave {result}")
             }
-            Call::Sleep | Call::Yield | Call::Block { .. } => assert_eq!(result, 0, "node {node}: {call:?}"),
+            Call::AskMask => {
+                assert_eq!(result, 0, "node {node}: {call:?}");
+                self.model.told_mask(id, long(memory, entered.args[2]));
+            }
+            Call::Sigsuspend { .. } => panic!("node {node}: {call:?} gave {result}"),
+            Call::Sleep | Call::Yield | Call::Mask { .. } => assert_eq!(result, 0, "node {node}: {call:?}"),
             Call::Pause => panic!("node {node}: pause gave {result}"),
             Call::Read { .. } => self.read(node, &entered, result, memory),
             Call::Write { records, .. } => {
                 let all = usize::from(records) * RECORD;
                 assert!(
-                    result == all as isize || result == EPIPE || result == -9 || self.plan.shortage != 0,
+                    result == all as isize
+                        || result == EPIPE
+                        || result == EBADF
+                        || result == EINVAL && entered.pidfd.is_some()
+                        || self.plan.shortage != 0,
                     "node {node}: a write of {all} gave {result}"
                 );
             }
@@ -288,9 +351,29 @@ impl World {
         }
     }
 
+    /// poll(2) of a pidfd: readable once the process is over, hung up once it is reaped.
+    fn polled(&self, node: u8, entered: &InCall, timed: bool, result: isize, memory: &dyn Fn(usize) -> u32) {
+        const POLLIN: u32 = 1;
+        const POLLHUP: u32 = 0x10;
+        const POLLNVAL: u32 = 0x20;
+        let told = memory(entered.args[0] + 4) >> 16;
+        match (result, entered.pidfd) {
+            (0, _) => assert!(timed && !entered.opens, "node {node}: nothing, and {:?} was over", entered.pidfd),
+            (1, Some(target)) => {
+                let (over, reaped) = (self.model.is_over(target), !self.model.exists(target));
+                let fits = told & POLLIN != 0 && over && (reaped || told & POLLHUP == 0) && told & POLLNVAL == 0;
+                assert!(fits, "node {node}: {told:#x} of {target}, over: {over}, reaped: {reaped}");
+            }
+            // Another kind of file may have the number.
+            (1, None) => {}
+            _ => panic!("node {node}: poll gave {result}"),
+        }
+    }
+
     fn read(&mut self, node: u8, entered: &InCall, result: isize, memory: &dyn Fn(usize) -> u32) {
         if result < 0 {
-            assert_eq!(result, -9, "node {node}: read gave {result}");
+            let fits = result == EBADF || result == EINVAL && entered.pidfd.is_some();
+            assert!(fits, "node {node}: read gave {result}");
             return;
         }
         assert!((result as usize).is_multiple_of(RECORD), "node {node} read {result} bytes: writes are atomic");
@@ -334,7 +417,7 @@ impl World {
     /// One of `children`, which a wait was about when it was called, that it is still about. Who changes the group may have been away
     /// in between.
     fn still(&self, id: u32, entered: &InCall, options: u32, children: &[u32]) -> Option<u32> {
-        let (which, _) = self.wait_of(id, entered.call, entered.args)?;
+        let (which, _) = self.wait_of(id, entered.call, entered.args, entered.pidfd)?;
         let now = self.model.eligible(id, which, options);
         children.iter().copied().find(|child| !matches!(which, Which::Group(_)) && now.contains(child))
     }
@@ -354,4 +437,9 @@ impl World {
             }
         }
     }
+}
+
+/// A 64-bit word of a program's memory.
+fn long(memory: &dyn Fn(usize) -> u32, at: usize) -> u64 {
+    u64::from(memory(at)) | u64::from(memory(at + 4)) << 32
 }
