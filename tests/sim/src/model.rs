@@ -233,7 +233,14 @@ impl Model {
         match call {
             Call::Clone { child } => self.threads.get_mut(&id).expect("it lives").makes = Some(child),
             Call::Exec => self.threads.get_mut(&id).expect("it lives").execs = true,
-            Call::Exit { code } => self.threads.get_mut(&id).expect("it lives").exits = Some(code),
+            Call::Exit { code } => {
+                self.threads.get_mut(&id).expect("it lives").exits = Some(code);
+                // The last to call it gives the process its status.
+                let threads = &self.processes[&home].place.threads;
+                if threads.iter().all(|id| self.threads[id].exits.is_some()) {
+                    self.process_of(id).decided.get_or_insert(i32::from(code) << 8);
+                }
+            }
             Call::ExitGroup { code } => {
                 self.process_of(id).decided.get_or_insert(i32::from(code) << 8);
                 self.violent = true;
@@ -865,7 +872,7 @@ impl Model {
             let Some(theirs) = seen.get(&id).filter(|theirs| !theirs.place.threads.is_empty()) else { continue };
             let process = &self.processes[&id];
             if process.decided.is_none()
-                && let Some(status) = theirs.decided
+                && let Some(status) = theirs.decided.filter(|status| *status < 64)
                 && (process.sent & !STOPS | shortage) & 1 << status != 0
             {
                 assert!(self.is_taken(id, None, 1 << status) != Some(false), "{id} dies of {status}, which is blocked");
