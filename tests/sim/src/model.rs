@@ -635,22 +635,29 @@ impl Model {
             for id in
                 process.place.threads.iter().filter(|id| !self.threads.contains_key(id)).copied().collect::<Vec<_>>()
             {
-                self.birth(id, *home, &process.place, told);
+                self.birth(id, *home, seen, told);
             }
         }
     }
 
     /// The kernel has a thread `id` in process `home`: somebody must be in the call that makes it.
-    fn birth(&mut self, id: u32, home: u32, place: &Place, told: &dyn Fn(u8) -> u32) {
+    fn birth(&mut self, id: u32, home: u32, seen: &Seen, told: &dyn Fn(u8) -> u32) {
+        let place = &seen[&home].place;
         let mut makers: Vec<_> =
             self.threads.iter().filter_map(|(maker, thread)| Some((*maker, thread.makes?))).collect();
         // The maker's page may not be there yet, and fork(2) tells nobody.
         makers.sort_by_key(|(_, node)| told(*node) != id);
         for (maker, node) in &makers {
             let (mut process, shares) = self.child_of(*maker, *node, id);
-            // The maker may have died in the same poll.
-            let same = process.place == Place { threads: process.place.threads.clone(), ..place.clone() };
-            if !same || (home == id) == self.is_thread(*node) || ![0, id].contains(&told(*node)) {
+            let mut expected = process.place.clone();
+            expected.threads.clone_from(&place.threads);
+            // The maker may have died in the same poll, for want of memory to store the number in: it has left the child to another,
+            // as its death, which is looked at next, has to find out.
+            let maker_lives = seen.values().any(|process| process.place.threads.contains(maker));
+            if !maker_lives {
+                (expected.parent, expected.thread, expected.exit_signal) = (place.parent, place.thread, place.exit_signal);
+            }
+            if expected != *place || (home == id) == self.is_thread(*node) || ![0, id].contains(&told(*node)) {
                 continue;
             }
             assert!(process.decided.is_none(), "thread {id} was born into, or of, process {home}, which is to die");
