@@ -655,7 +655,8 @@ impl Model {
             // as its death, which is looked at next, has to find out.
             let maker_lives = seen.values().any(|process| process.place.threads.contains(maker));
             if !maker_lives {
-                (expected.parent, expected.thread, expected.exit_signal) = (place.parent, place.thread, place.exit_signal);
+                (expected.parent, expected.thread, expected.exit_signal) =
+                    (place.parent, place.thread, place.exit_signal);
             }
             if expected != *place || (home == id) == self.is_thread(*node) || ![0, id].contains(&told(*node)) {
                 continue;
