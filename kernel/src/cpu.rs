@@ -119,40 +119,32 @@ pub fn prepare_halt() -> bool {
     true
 }
 
-/// What comes after a halt.
+/// What comes after a halt. The tick comes back with the first program that runs.
 pub fn finish_halt() {
     executor::leave_idle();
-    let (now, called) = service();
-    // An idle CPU does not tick. One that was called, maybe to steal, or has something to do is idle no more.
-    if called || executor::has_work() {
-        arm_at(crate::tick::due(now));
-    }
+    service();
 }
 
 /// Answers every pending interrupt. After a [`arch::trap::Trap::Interrupt`]. Returns whether the CPU's tick was due, which the
 /// caller charges ([`crate::tick::charge`]).
 pub fn service_interrupts() -> bool {
-    let (now, _) = service();
+    let now = service();
     let ticked = crate::tick::take(now);
     arm_at(crate::tick::due(now));
     ticked
 }
 
-/// Answers every pending interrupt. Returns the time, and whether there were others than the timer's.
-fn service() -> (u64, bool) {
-    let mut called = false;
-    arch::irq::service(|irq| {
-        called |= irq != Irq::Timer;
-        match irq {
-            Irq::Timer => ARMED.this().store(NEVER, Ordering::Relaxed),
-            Irq::Ipi => memory::tlb::service(),
-            Irq::Console => crate::console::interrupt(),
-            Irq::Line(_) => {}
-        }
+/// Answers every pending interrupt. Returns the time.
+fn service() -> u64 {
+    arch::irq::service(|irq| match irq {
+        Irq::Timer => ARMED.this().store(NEVER, Ordering::Relaxed),
+        Irq::Ipi => memory::tlb::service(),
+        Irq::Console => crate::console::interrupt(),
+        Irq::Line(_) => {}
     });
     let now = arch::time::now();
     executor::fire_timers(now);
-    (now, called)
+    now
 }
 
 /// What a thread has to do before it goes on with its program.
@@ -167,13 +159,26 @@ pub enum Duty {
 /// On the way to user mode: has the timer set for whatever comes first. Returns what the thread has to do before.
 #[inline]
 pub fn prepare_user() -> Option<Duty> {
-    if executor::is_quiet() { None } else { look_around() }
+    let duty = if executor::is_quiet() { None } else { look_around() };
+    debug_assert!(duty.is_some() || is_ticking(), "a program would run without the tick");
+    duty
+}
+
+/// Whether this CPU's timer goes off by its next tick.
+#[inline]
+fn is_ticking() -> bool {
+    ARMED.this().load(Ordering::Relaxed) <= crate::tick::last_due()
 }
 
 /// What [`prepare_user`] does where something may have changed.
 fn look_around() -> Option<Duty> {
     if memory::is_pressed() {
         return Some(Duty::FreeMemory);
+    }
+    // An idle CPU does not tick. Whatever ended that, an interrupt or a look at another CPU's queue, a program does not run
+    // without: what is asked of a running thread waits for the tick.
+    if !is_ticking() {
+        arm_at(crate::tick::due(arch::time::now()));
     }
     if executor::is_settled(ARMED.this().load(Ordering::Relaxed)) {
         return None;

@@ -39,6 +39,12 @@ pub(crate) fn due(now: u64) -> u64 {
     now + PERIOD
 }
 
+/// When this CPU's next tick is due, or was when it ticked last.
+#[inline]
+pub(crate) fn last_due() -> u64 {
+    DUE.this().load(Ordering::Relaxed)
+}
+
 /// Whether this CPU's tick is due; if so the next one is set.
 pub(crate) fn take(now: u64) -> bool {
     if DUE.this().load(Ordering::Relaxed) > now {
