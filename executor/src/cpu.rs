@@ -223,7 +223,9 @@ impl Cpu {
         }
         if self.stale.load(Relaxed) {
             self.stale.store(false, Relaxed);
-            self.charged.store(platform::now(), Relaxed);
+            let now = platform::now();
+            self.charged.store(now, Relaxed);
+            platform::resumed(now);
         }
         if class.is_fair() && !entity.goes_on() {
             self.begin(LEVEL_FAIR, || self.charged.load(Relaxed) + class.fair_slice(), from_slot);

@@ -29,6 +29,8 @@ pub trait Platform {
     fn ring(cpu: usize);
     /// The task that this CPU is about to poll ran, or was to run, on another one before.
     fn arrived() {}
+    /// This CPU is about to poll a task, `now` being the time in nanoseconds, and has had none to poll before.
+    fn resumed(_now: u64) {}
 }
 
 /// The symbols that [`platform!`](crate::platform) defines.
@@ -46,6 +48,8 @@ pub mod hooks {
         pub safe fn __executor_ring(cpu: usize);
         /// [`Platform::arrived`](super::Platform::arrived).
         pub safe fn __executor_arrived();
+        /// [`Platform::resumed`](super::Platform::resumed).
+        pub safe fn __executor_resumed(now: u64);
     }
 }
 
@@ -76,6 +80,12 @@ pub(crate) fn arrived() {
     hooks::__executor_arrived()
 }
 
+#[inline(always)]
+#[cfg_attr(loom, expect(dead_code))]
+pub(crate) fn resumed(now: u64) {
+    hooks::__executor_resumed(now)
+}
+
 /// Makes a type the program's [`Platform`].
 #[macro_export]
 macro_rules! platform {
@@ -100,6 +110,10 @@ macro_rules! platform {
             #[unsafe(no_mangle)]
             fn __executor_arrived() {
                 <$machine as $crate::Platform>::arrived()
+            }
+            #[unsafe(no_mangle)]
+            fn __executor_resumed(now: u64) {
+                <$machine as $crate::Platform>::resumed(now)
             }
         };
     };

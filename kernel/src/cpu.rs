@@ -37,6 +37,12 @@ impl executor::Platform for Machine {
         // The thread looks around before it runs (`Thread::switch_in`).
         memory::tlb::unsettle();
     }
+
+    fn resumed(now: u64) {
+        // An idle CPU does not tick. Whatever ended that, an interrupt or a look at another CPU's queue, no program runs
+        // without: what is asked of a running thread waits for the tick.
+        arm_at(crate::tick::due(now));
+    }
 }
 
 executor::platform!(Machine);
@@ -71,7 +77,6 @@ pub fn idle_time(cpu: usize) -> u64 {
 /// Runs this CPU for ever.
 pub fn run() -> ! {
     executor::start();
-    arm_at(crate::tick::due(arch::time::now()));
     let mut polls = POLLS_PER_LOOK;
     loop {
         if step() == Step::Idle {
@@ -119,7 +124,7 @@ pub fn prepare_halt() -> bool {
     true
 }
 
-/// What comes after a halt. The tick comes back with the first program that runs.
+/// What comes after a halt. The tick comes back with the first task.
 pub fn finish_halt() {
     executor::leave_idle();
     service();
@@ -174,11 +179,6 @@ fn is_ticking() -> bool {
 fn look_around() -> Option<Duty> {
     if memory::is_pressed() {
         return Some(Duty::FreeMemory);
-    }
-    // An idle CPU does not tick. Whatever ended that, an interrupt or a look at another CPU's queue, a program does not run
-    // without: what is asked of a running thread waits for the tick.
-    if !is_ticking() {
-        arm_at(crate::tick::due(arch::time::now()));
     }
     if executor::is_settled(ARMED.this().load(Ordering::Relaxed)) {
         return None;
