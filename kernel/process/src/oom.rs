@@ -17,8 +17,9 @@ pub async fn kill_largest(thread: &Thread) -> Result<()> {
     let victim = dying().or_else(largest).unwrap_or_else(|| thread.process.clone());
     if victim.exit_status().is_none() {
         log::error!("out of memory: killing process {}", victim.id());
-        victim.exit_group(9);
     }
+    // Also one that calls exit(2) by itself: it must not wait for memory, maybe for its own.
+    victim.exit_group(9);
     end_of(&victim, thread).await
 }
 

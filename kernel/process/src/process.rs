@@ -61,6 +61,8 @@ pub struct Shared {
     pub threads: Few<u32, Arc<Thread>>,
     /// How many threads have not called exit(2).
     pub(crate) staying: usize,
+    /// All its threads have the KILL condition.
+    killed: bool,
     /// Signals sent to the process.
     pub pending: Pending,
     /// Whether it runs.
@@ -100,6 +102,7 @@ impl Process {
                 Shared {
                     threads: Few::new(),
                     staying: 0,
+                    killed: false,
                     pending: Pending::new(),
                     stop: StopState::Running,
                     stop_round: 0,
@@ -275,12 +278,13 @@ impl Shared {
         self.staying += 1;
     }
 
-    /// As [`Process::exit_group`], under the lock.
+    /// As [`Process::exit_group`], under the lock. Threads that call exit(2) may have decided the status and wait for memory on
+    /// their way out: the condition ends that.
     pub(crate) fn begin_group_exit(&mut self, process: &Process, status: i32) {
-        if self.group_exit.is_some() {
+        self.group_exit.get_or_insert(status);
+        if core::mem::replace(&mut self.killed, true) {
             return;
         }
-        self.group_exit = Some(status);
         stop::release(process, self);
         for thread in self.threads.values() {
             thread.interrupt(Conditions::KILL);

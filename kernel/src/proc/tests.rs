@@ -324,6 +324,18 @@ fn the_sysrq_trigger_is_written_and_not_read() {
     assert_eq!(w.read_some(&file, 1), Err(Errno::EIO.into()));
 }
 
+/// It may wait for memory on its way out, which the kill gives up.
+#[test]
+fn a_process_that_ends_by_itself_can_be_killed_and_keeps_its_status() {
+    let w = World::new();
+    let thread = &w.current.thread;
+    thread.process.begin_exit(3 << 8);
+    assert!(!thread.has(::process::thread::Conditions::KILL));
+    thread.process.exit_group(9);
+    assert!(thread.has(::process::thread::Conditions::KILL));
+    assert_eq!(thread.process.exit_status(), Some(3 << 8));
+}
+
 #[test]
 fn a_zombie_has_a_state_and_no_memory() {
     let w = World::new();
